@@ -1,0 +1,1 @@
+"""The control plane of Headgate: contract in, committed state out."""
