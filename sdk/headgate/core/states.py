@@ -129,6 +129,46 @@ class State:
         """Whether the run has ended."""
         return self.type in TERMINAL
 
+    def is_scheduled(self) -> bool:
+        """Whether the run waits for a time."""
+        return self.type is StateType.SCHEDULED
+
+    def is_pending(self) -> bool:
+        """Whether the run is taken and not running yet."""
+        return self.type is StateType.PENDING
+
+    def is_running(self) -> bool:
+        """Whether user code is executing."""
+        return self.type is StateType.RUNNING
+
+    def is_completed(self) -> bool:
+        """Whether the run ended well."""
+        return self.type is StateType.COMPLETED
+
+    def is_failed(self) -> bool:
+        """Whether the run failed."""
+        return self.type is StateType.FAILED
+
+    def is_crashed(self) -> bool:
+        """Whether the run was lost with its process."""
+        return self.type is StateType.CRASHED
+
+    def is_cancelled(self) -> bool:
+        """Whether the run was cancelled."""
+        return self.type is StateType.CANCELLED
+
+    def is_cancelling(self) -> bool:
+        """Whether the run was asked to end, and has not ended yet."""
+        return self.type is StateType.CANCELLING
+
+    def is_paused(self) -> bool:
+        """Whether the run waits to be resumed."""
+        return self.type is StateType.PAUSED
+
+    def is_final(self) -> bool:
+        """Whether the run has ended; the same as ``is_terminal``."""
+        return self.type in TERMINAL
+
 
 def new_state(
     type: StateType,

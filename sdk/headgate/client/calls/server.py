@@ -1,0 +1,37 @@
+"""The server itself."""
+
+from __future__ import annotations
+
+from headgate.api.v1 import server_service_pb2 as pb
+from headgate.client import schemas
+from headgate.client.rpc import Rpc, Steps
+from headgate.codec import times
+
+SERVICE = "ServerService"
+INFO = Rpc(SERVICE, "GetServerInfo", pb.GetServerInfoRequest, pb.GetServerInfoResponse)
+SETTINGS = Rpc(
+    SERVICE, "ListServerSettings", pb.ListServerSettingsRequest, pb.ListServerSettingsResponse
+)
+
+
+def server_info() -> Steps[schemas.ServerInfo]:
+    """Return what the server is and what it can do."""
+    response = yield from INFO(pb.GetServerInfoRequest())
+    return schemas.ServerInfo(
+        version=response.version,
+        api_versions=tuple(response.api_versions),
+        features=frozenset(response.features),
+        database=response.database,
+        instance_id=response.instance_id,
+        server_time=times.timestamp_to_datetime(response.server_time),
+        process_id=response.process_id,
+    )
+
+
+def read_server_settings() -> Steps[list[schemas.ServerSetting]]:
+    """Return the server's settings in force; secrets are masked."""
+    response = yield from SETTINGS(pb.ListServerSettingsRequest())
+    return [
+        schemas.ServerSetting(name=setting.name, value=setting.value, changed=setting.changed)
+        for setting in response.settings
+    ]

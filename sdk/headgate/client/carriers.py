@@ -1,0 +1,373 @@
+"""How calls travel: the channel, deadlines, repetition and errors of both clients."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
+
+import grpc
+from google.protobuf.message import Message
+from grpc import aio
+
+from headgate import settings
+from headgate.client import channel as channels
+from headgate.client.following import Following
+from headgate.client.rpc import Rpc, Sending, Steps
+from headgate.core import errors
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Carrier:
+    """What both carriers have: an address, and where it comes from."""
+
+    def __init__(self, api_url: str | None = None) -> None:
+        """Make a client; nothing is opened yet."""
+        configured = settings.current()
+        self._given = api_url or configured.api_url
+        self._timeout_seconds = configured.client_request_timeout_seconds
+        self._api_url = self._given or ""
+
+    @property
+    def api_url(self) -> str:
+        """The address of the server; empty before the client is entered, if none is configured."""
+        return self._api_url
+
+    def _find_server(self) -> str:
+        """Return the address; starts the embedded server if no other is configured."""
+        if self._given:
+            return self._given
+        from headgate.client import embedded  # only here, to keep it out of configured clients
+
+        return embedded.ensure_server()
+
+    def _closed(self) -> RuntimeError:
+        return RuntimeError(
+            f"This {type(self).__name__} is not open; use it in a `with` block: it is a context "
+            "manager."
+        )
+
+
+BoundT = TypeVar("BoundT", bound=Callable[..., Any])
+
+
+def _bound(method: BoundT, describe: Callable[..., Any]) -> BoundT:
+    """Let a bound method tell its arguments and what it does, to people and their editors."""
+    method.__doc__ = describe.__doc__
+    setattr(method, "__wrapped__", describe)  # noqa: B010 - where inspect.signature looks
+    return method
+
+
+# --- Coroutines -----------------------------------------------------------------------------
+
+
+class AsyncCarrier(_Carrier):
+    """Carries calls for coroutines."""
+
+    _channel: aio.Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the channel."""
+        self._api_url = self._given or await asyncio.to_thread(self._find_server)
+        self._channel = channels.open_channel(self._api_url)
+        self._callables: dict[str, Any] = {}
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the channel."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    def _callable(self, rpc: Rpc[Any, Any], *, stream: bool = False) -> Any:
+        if self._channel is None:
+            raise self._closed()
+        found = self._callables.get(rpc.path)
+        if found is None:
+            make = self._channel.unary_stream if stream else self._channel.unary_unary
+            found = self._callables[rpc.path] = make(
+                rpc.path,
+                request_serializer=rpc.request.SerializeToString,
+                response_deserializer=rpc.response.FromString,
+            )
+        return found
+
+    async def carry(self, steps: Steps[T]) -> T:
+        """Carry out a call."""
+        try:
+            sending = next(steps)
+            while True:
+                sending = steps.send(await self._exchange(sending))
+        except StopIteration as end:
+            return end.value
+
+    async def _exchange(self, sending: Sending) -> Message:
+        try:
+            return await self._attempt(sending)
+        except errors.ControlPlaneError as error:
+            from headgate.client import retrying  # tenacity takes its time to load
+
+            if not retrying.is_worth_it(error):
+                raise
+        async for attempt in retrying.attempts_async():
+            with attempt:
+                if not self._given:
+                    # The embedded server may have ended since: it is found or started again.
+                    await asyncio.to_thread(self._find_server)
+                return await self._attempt(sending)
+        raise AssertionError("tenacity either returns or raises")
+
+    async def _attempt(self, sending: Sending) -> Message:
+        call = self._callable(sending.rpc)
+        try:
+            return await call(sending.request, timeout=self._timeout_seconds)
+        except grpc.RpcError as error:
+            raise channels.error_of(error, self._api_url) from error
+
+    async def follow(self, following: Following[T]) -> AsyncGenerator[T]:
+        """Follow a stream over breaks."""
+        while True:
+            call = self._callable(following.rpc, stream=True)(following.request())
+            try:
+                while (response := await call.read()) is not aio.EOF:
+                    for item in following.received(response):
+                        yield item
+                broken = errors.Unavailable("The server ended the stream; it is opened again.")
+            except grpc.RpcError as error:
+                broken = channels.error_of(error, self._api_url)
+                broken.__cause__ = error
+            else:
+                if following.ends:
+                    return
+            finally:
+                call.cancel()
+            await asyncio.sleep(following.broken(broken))
+
+
+class AsyncMethod(Generic[P, T]):
+    """A call as a method of an async client."""
+
+    def __init__(self, describe: Callable[P, Steps[T]]) -> None:
+        """Make a method of the description of a call."""
+        self._describe = describe
+        self.__doc__ = describe.__doc__
+        self.__wrapped__ = describe  # where inspect.signature looks
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(
+        self, client: AsyncCarrier, owner: type | None = None
+    ) -> Callable[P, Coroutine[Any, Any, T]]: ...
+
+    def __get__(
+        self, client: AsyncCarrier | None, owner: type | None = None
+    ) -> Self | Callable[P, Coroutine[Any, Any, T]]:
+        """Bind to a client."""
+        if client is None:
+            return self
+        return _bound(functools.partial(self._call, client), self._describe)
+
+    async def _call(self, client: AsyncCarrier, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await client.carry(self._describe(*args, **kwargs))
+
+
+class AsyncStream(Generic[P, T]):
+    """A followed stream as a method of an async client; close it with ``aclose``."""
+
+    def __init__(self, describe: Callable[P, Following[T]]) -> None:
+        """Make a method of the description of a stream."""
+        self._describe = describe
+        self.__doc__ = describe.__doc__
+        self.__wrapped__ = describe  # where inspect.signature looks
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(
+        self, client: AsyncCarrier, owner: type | None = None
+    ) -> Callable[P, AsyncGenerator[T]]: ...
+
+    def __get__(
+        self, client: AsyncCarrier | None, owner: type | None = None
+    ) -> Self | Callable[P, AsyncGenerator[T]]:
+        """Bind to a client."""
+        if client is None:
+            return self
+        return _bound(functools.partial(self._call, client), self._describe)
+
+    def _call(
+        self, client: AsyncCarrier, /, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncGenerator[T]:
+        return client.follow(self._describe(*args, **kwargs))
+
+
+# --- Blocking -------------------------------------------------------------------------------
+
+
+class SyncCarrier(_Carrier):
+    """Carries calls for code that blocks. Threads may share it."""
+
+    _channel: grpc.Channel | None = None
+
+    def __enter__(self) -> Self:
+        """Open the channel."""
+        self._api_url = self._find_server()
+        self._channel = channels.open_sync_channel(self._api_url)
+        self._callables: dict[str, Any] = {}
+        self._leaving = threading.Event()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the channel."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            self._leaving.set()
+            channel.close()
+
+    def _callable(self, rpc: Rpc[Any, Any], *, stream: bool = False) -> Any:
+        if self._channel is None:
+            raise self._closed()
+        found = self._callables.get(rpc.path)
+        if found is None:
+            make = self._channel.unary_stream if stream else self._channel.unary_unary
+            found = self._callables[rpc.path] = make(
+                rpc.path,
+                request_serializer=rpc.request.SerializeToString,
+                response_deserializer=rpc.response.FromString,
+            )
+        return found
+
+    def carry(self, steps: Steps[T]) -> T:
+        """Carry out a call."""
+        try:
+            sending = next(steps)
+            while True:
+                sending = steps.send(self._exchange(sending))
+        except StopIteration as end:
+            return end.value
+
+    def _exchange(self, sending: Sending) -> Message:
+        try:
+            return self._attempt(sending)
+        except errors.ControlPlaneError as error:
+            from headgate.client import retrying  # tenacity takes its time to load
+
+            if not retrying.is_worth_it(error):
+                raise
+        for attempt in retrying.attempts():
+            with attempt:
+                if not self._given:
+                    # The embedded server may have ended since: it is found or started again.
+                    self._find_server()
+                return self._attempt(sending)
+        raise AssertionError("tenacity either returns or raises")
+
+    def _attempt(self, sending: Sending) -> Message:
+        call = self._callable(sending.rpc)
+        try:
+            return call(sending.request, timeout=self._timeout_seconds)
+        except grpc.RpcError as error:
+            raise channels.error_of(error, self._api_url) from error
+
+    def follow(self, following: Following[T]) -> Generator[T]:
+        """Follow a stream over breaks."""
+        while True:
+            call = self._callable(following.rpc, stream=True)(following.request())
+            try:
+                for response in call:
+                    yield from following.received(response)
+                broken = errors.Unavailable("The server ended the stream; it is opened again.")
+            except grpc.RpcError as error:
+                broken = channels.error_of(error, self._api_url)
+                broken.__cause__ = error
+            else:
+                if following.ends:
+                    return
+            finally:
+                call.cancel()
+            if self._leaving.wait(following.broken(broken)):
+                return
+
+
+class SyncMethod(Generic[P, T]):
+    """A call as a method of a blocking client."""
+
+    def __init__(self, describe: Callable[P, Steps[T]]) -> None:
+        """Make a method of the description of a call."""
+        self._describe = describe
+        self.__doc__ = describe.__doc__
+        self.__wrapped__ = describe  # where inspect.signature looks
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, client: SyncCarrier, owner: type | None = None) -> Callable[P, T]: ...
+
+    def __get__(
+        self, client: SyncCarrier | None, owner: type | None = None
+    ) -> Self | Callable[P, T]:
+        """Bind to a client."""
+        if client is None:
+            return self
+        return _bound(functools.partial(self._call, client), self._describe)
+
+    def _call(self, client: SyncCarrier, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return client.carry(self._describe(*args, **kwargs))
+
+
+class SyncStream(Generic[P, T]):
+    """A followed stream as a method of a blocking client; close it with ``close``."""
+
+    def __init__(self, describe: Callable[P, Following[T]]) -> None:
+        """Make a method of the description of a stream."""
+        self._describe = describe
+        self.__doc__ = describe.__doc__
+        self.__wrapped__ = describe  # where inspect.signature looks
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(
+        self, client: SyncCarrier, owner: type | None = None
+    ) -> Callable[P, Generator[T]]: ...
+
+    def __get__(
+        self, client: SyncCarrier | None, owner: type | None = None
+    ) -> Self | Callable[P, Generator[T]]:
+        """Bind to a client."""
+        if client is None:
+            return self
+        return _bound(functools.partial(self._call, client), self._describe)
+
+    def _call(self, client: SyncCarrier, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T]:
+        return client.follow(self._describe(*args, **kwargs))
+
+
+__all__ = [
+    "AsyncCarrier",
+    "AsyncMethod",
+    "AsyncStream",
+    "SyncCarrier",
+    "SyncMethod",
+    "SyncStream",
+]

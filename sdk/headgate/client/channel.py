@@ -1,0 +1,194 @@
+"""Channels to a server: addresses, limits, keepalive, and what failed calls mean."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
+from grpc import aio
+
+from headgate import _version
+from headgate.codec import errors as error_codec
+from headgate.core import errors
+
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+PORT_DEFAULT = 4200
+TLS_PORT_DEFAULT = 443
+
+_DETAILS_KEY = "grpc-status-details-bin"
+_EXAMPLES = "use e.g. http://127.0.0.1:4200, https://headgate.example.com or unix:///run/hg.sock"
+
+_Options: TypeAlias = list[tuple[str, str | int]]
+
+#: They agree with those of the server: it sends away who pings more often than every 5 s.
+_OPTIONS: tuple[tuple[str, str | int], ...] = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A server that restarts is found again within a moment; the defaults wait for up to 2 min.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 3_000),
+    # Connections of its own, and with them a backoff of its own, for each channel.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.primary_user_agent", f"headgate-python/{_version.__version__}"),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a server is.
+
+    Attributes:
+        api_url: As it was configured.
+        address: As grpc wants it, e.g. ``127.0.0.1:4200`` or ``unix:/run/headgate.sock``.
+        secure: Whether the connection is by TLS.
+        local: Whether it is on this machine, beyond all proxies.
+    """
+
+    api_url: str
+    address: str
+    secure: bool = False
+    local: bool = False
+
+
+def target(api_url: str) -> Target:
+    """Understand the address of a server.
+
+    Args:
+        api_url: ``http://host:port``, ``https://host``, ``host:port`` or ``unix:///path``.
+
+    Raises:
+        InvalidArgument: It is none of these.
+    """
+    if api_url.startswith("unix:"):
+        path = api_url.removeprefix("unix:")
+        path = path.removeprefix("//") if path.startswith("//") else path
+        if not path or path == "/":
+            raise errors.InvalidArgument.of("api_url", f"{api_url!r} has no path; {_EXAMPLES}.")
+        return Target(api_url=api_url, address=f"unix:{path}", local=True)
+    try:
+        parts = urlsplit(api_url if "://" in api_url else f"http://{api_url}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise errors.InvalidArgument.of(
+            "api_url", f"{api_url!r} is no address ({error}); {_EXAMPLES}."
+        ) from None
+    if parts.scheme not in ("http", "https") or not host or parts.path not in ("", "/"):
+        raise errors.InvalidArgument.of("api_url", f"{api_url!r} is no address; {_EXAMPLES}.")
+    secure = parts.scheme == "https"
+    if port is None:
+        port = TLS_PORT_DEFAULT if secure else PORT_DEFAULT
+    bracketed = f"[{host}]" if ":" in host else host
+    return Target(
+        api_url=api_url,
+        address=f"{bracketed}:{port}",
+        secure=secure,
+        local=host in ("localhost", "::1") or host.startswith("127."),
+    )
+
+
+def _options(where: Target, more: Sequence[tuple[str, str | int]]) -> _Options:
+    options: _Options = [*_OPTIONS, *more]
+    if where.local:
+        # http_proxy in the environment means the way out, not the way to ourselves.
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
+
+
+def open_channel(api_url: str, *, options: Sequence[tuple[str, str | int]] = ()) -> aio.Channel:
+    """Open an asyncio channel. Nothing is sent before the first call.
+
+    Args:
+        api_url: The address of the server.
+        options: More options of grpc.
+
+    Raises:
+        InvalidArgument: The address is none.
+    """
+    where = target(api_url)
+    if where.secure:
+        return aio.secure_channel(
+            where.address, grpc.ssl_channel_credentials(), options=_options(where, options)
+        )
+    return aio.insecure_channel(where.address, options=_options(where, options))
+
+
+def open_sync_channel(
+    api_url: str, *, options: Sequence[tuple[str, str | int]] = ()
+) -> grpc.Channel:
+    """Open a channel for calls that block. Nothing is sent before the first call.
+
+    Args:
+        api_url: The address of the server.
+        options: More options of grpc.
+
+    Raises:
+        InvalidArgument: The address is none.
+    """
+    where = target(api_url)
+    if where.secure:
+        return grpc.secure_channel(
+            where.address, grpc.ssl_channel_credentials(), options=_options(where, options)
+        )
+    return grpc.insecure_channel(where.address, options=_options(where, options))
+
+
+def error_of(error: grpc.RpcError, api_url: str = "") -> errors.ControlPlaneError:
+    """Say what a failed call means, in the errors of ``headgate.core.errors``.
+
+    Args:
+        error: What grpc raised, on an asyncio channel or a blocking one.
+        api_url: The address of the server, for the message.
+    """
+    status = _status_of(error)
+    if status is not None:
+        return error_codec.from_status(status)
+    code: grpc.StatusCode = getattr(error, "code", lambda: grpc.StatusCode.UNKNOWN)()
+    text: str = getattr(error, "details", lambda: "")() or str(error)
+    server = f"the server at {api_url}" if api_url else "the server"
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return errors.Unavailable(
+            f"{server[0].upper()}{server[1:]} cannot be reached ({_first_line(text)}); check that "
+            "it runs, and that HEADGATE_API_URL is its address."
+        )
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return errors.DeadlineExceeded(
+            f"{server[0].upper()}{server[1:]} did not answer in time; try again, or look at its "
+            "log."
+        )
+    return error_codec.from_status(status_pb2.Status(code=code.value[0], message=_first_line(text)))
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0].rstrip(".") if text.strip() else "no reason given"
+
+
+def _status_of(error: grpc.RpcError) -> status_pb2.Status | None:
+    """Return the rich status that the server sent along, if it did."""
+    trailing = getattr(error, "trailing_metadata", lambda: None)()
+    for key, value in trailing or ():
+        if key == _DETAILS_KEY:
+            try:
+                return status_pb2.Status.FromString(value)
+            except DecodeError:
+                return None
+    return None
+
+
+__all__ = [
+    "MESSAGE_BYTES_MAX",
+    "Target",
+    "error_of",
+    "open_channel",
+    "open_sync_channel",
+    "target",
+]
