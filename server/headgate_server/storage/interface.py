@@ -47,7 +47,6 @@ from headgate_server.storage.records import (
     TaskRunFilter,
 )
 
-
 T = TypeVar("T")
 
 
@@ -165,9 +164,7 @@ class FlowRuns(Protocol):
         """Delete the deployment's runs that a schedule made and that are still Scheduled."""
         ...
 
-    def list(
-        self, where: FlowRunFilter, order: FlowRunOrder, page: PageRequest
-    ) -> Page[FlowRun]:
+    def list(self, where: FlowRunFilter, order: FlowRunOrder, page: PageRequest) -> Page[FlowRun]:
         """List runs."""
         ...
 
@@ -330,9 +327,7 @@ class Leases(Protocol):
         """List runner sessions as runners, by name; an empty pool name means all."""
         ...
 
-    def grant(
-        self, session: Session, *, count: int, offer_ttl_seconds: float
-    ) -> Sequence[Grant]:
+    def grant(self, session: Session, *, count: int, offer_ttl_seconds: float) -> Sequence[Grant]:
         """Lease up to count due runs of the session's pools and queues to it.
 
         In one guarded statement per run: takes it out of the ready set, bumps its fencing

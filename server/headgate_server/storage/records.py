@@ -268,5 +268,3 @@ class Commit:
     ready: bool = False
     flow_run_ids: frozenset[str] = frozenset()
     logs: bool = False
-
-

@@ -1,0 +1,100 @@
+"""What replicas tell each other after a commit: PostgreSQL's LISTEN and NOTIFY."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from headgate_server.storage.records import Commit
+
+CHANNEL = "headgate"
+
+#: The longest time until a stop is noticed when even the database cannot wake us.
+_LOOK_SECONDS = 5.0
+_RECONNECT_SECONDS_MAX = 5.0
+
+#: Said after a gap in which announcements may have been missed: everybody looks for work.
+_ANYTHING = Commit(ready=True, logs=True)
+
+
+def encode(commit: Commit, replica_id: str) -> str:
+    """Return an announcement; which runs changed is left out, the journal tells."""
+    return f"{replica_id} {commit.revision} {int(commit.ready)} {int(commit.logs)}"
+
+
+def decode(text: str, replica_id: str) -> Commit | None:
+    """Read an announcement; None if it is one of our own."""
+    sender, revision, ready, logs = text.split(" ")
+    if sender == replica_id:
+        return None
+    return Commit(revision=int(revision), ready=ready == "1", logs=logs == "1")
+
+
+class Announcements:
+    """A thread that hears what other replicas committed; it reconnects by itself.
+
+    Args:
+        conninfo: How to connect.
+        replica_id: Who we are.
+        on_commit: Called in the thread.
+    """
+
+    def __init__(self, conninfo: str, replica_id: str, on_commit: Callable[[Commit], None]) -> None:
+        self._conninfo = conninfo
+        self._replica_id = replica_id
+        self._on_commit = on_commit
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="headgate-listener", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening. Blocks."""
+        self._stopping.set()
+        try:
+            # Wakes the thread: it hears its own voice.
+            with self._connect() as connection:
+                connection.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+        except psycopg.Error:
+            pass  # without a database it looks by itself, a little later
+        self._thread.join()
+
+    def _run(self) -> None:
+        wait = 0.1
+        is_first = True
+        while not self._stopping.is_set():
+            try:
+                with self._connect() as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    if not is_first:
+                        self._on_commit(_ANYTHING)
+                    is_first, wait = False, 0.1
+                    self._hear(connection)
+            except psycopg.Error:
+                # Jitter, so that replicas do not come back all at the same moment.
+                self._stopping.wait(wait * random.uniform(0.5, 1.5))
+                wait = min(wait * 2, _RECONNECT_SECONDS_MAX)
+
+    def _hear(self, connection: psycopg.Connection[Any]) -> None:
+        while not self._stopping.is_set():
+            for notice in connection.notifies(timeout=_LOOK_SECONDS):
+                if self._stopping.is_set():
+                    return
+                if notice.payload:
+                    commit = decode(notice.payload, self._replica_id)
+                    if commit is not None:
+                        self._on_commit(commit)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            self._conninfo,
+            autocommit=True,
+            connect_timeout=5,
+            application_name="headgate-listener",
+        )

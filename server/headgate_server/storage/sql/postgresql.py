@@ -1,0 +1,104 @@
+"""PostgreSQL, through psycopg: any number of equal servers on one database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from headgate.core import errors
+from headgate.core.clock import Clock
+from headgate_server.storage.records import Commit
+from headgate_server.storage.sql.announcements import Announcements
+from headgate_server.storage.sql.driver import Driver
+from headgate_server.storage.sql.postgresql_driver import NOW, PostgresqlDriver
+from headgate_server.storage.sql.types import from_micros
+
+_CONNECT_TIMEOUT_SECONDS = 5
+
+#: A replica whose machine vanished must not keep its turn to write for longer than this.
+_WRITER_OPTIONS = "-c idle_in_transaction_session_timeout=15s -c tcp_user_timeout=15s"
+_READER_OPTIONS = "-c statement_timeout=60s"
+
+
+class PostgresqlDatabase:
+    """A database that replicas share.
+
+    Args:
+        url: Where it is.
+        clock: What time it is; None to ask the database, as replicas must.
+    """
+
+    name = "postgresql"
+
+    def __init__(self, url: sa.URL, *, clock: Clock | None) -> None:
+        self._url = url.set(drivername="postgresql+psycopg")
+        self._clock = clock
+        self._replica_id = uuid.uuid4().hex
+        self._writers = sa.create_engine(
+            self._url,
+            pool_size=1,
+            # The committer begins and commits by itself, see driver.py.
+            isolation_level="AUTOCOMMIT",
+            connect_args=_connect_args(_WRITER_OPTIONS),
+        )
+        self._readers = sa.create_engine(
+            self._url,
+            pool_size=4,
+            max_overflow=0,
+            isolation_level="REPEATABLE READ",
+            connect_args=_connect_args(_READER_OPTIONS),
+        )
+        event.listen(self._readers, "connect", _set_read_only)
+        self.driver: Driver = PostgresqlDriver(clock, self._replica_id)
+
+    def open(self) -> None:
+        """Nothing to take hold of: replicas share it."""
+
+    def close(self) -> None:
+        self._readers.dispose()
+        self._writers.dispose()
+
+    def connect_writer(self) -> sa.Connection:
+        return self._writers.connect()
+
+    def connect_reader(self) -> sa.Connection:
+        return self._readers.connect()
+
+    def now(self, connection: sa.Connection) -> datetime:
+        if self._clock is not None:
+            return self._clock.now()
+        return from_micros(connection.exec_driver_sql(f"SELECT {NOW}").scalar_one())
+
+    def follow(self, on_commit: Callable[[Commit], None]) -> Callable[[], None]:
+        conninfo = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        announcements = Announcements(conninfo, self._replica_id, on_commit)
+        announcements.start()
+        return announcements.stop
+
+    def unavailable(self, error: Exception) -> errors.Unavailable | None:
+        cause = error.orig if isinstance(error, exc.DBAPIError) else error
+        if not isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+            return None
+        where = self._url.render_as_string(hide_password=True)
+        fact = str(cause).strip().splitlines()
+        return errors.Unavailable(
+            f"The database {where} cannot be used now: {fact[0] if fact else 'no answer'}."
+        )
+
+
+def _connect_args(options: str) -> dict[str, Any]:
+    return {
+        "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
+        "application_name": "headgate",
+        "options": options,
+    }
+
+
+def _set_read_only(connection: psycopg.Connection[Any], _: object) -> None:
+    connection.read_only = True

@@ -1,0 +1,165 @@
+"""PostgreSQL's driver, for the committer: as few round trips as there can be.
+
+Statements that do not depend on each other's answers are sent together (libpq's pipeline
+mode). A commit that stores a few task runs takes two round trips: one to get the turn and
+what guards the appends, one for all the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, cast
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from headgate.core.clock import Clock
+from headgate_server.storage.records import Commit
+from headgate_server.storage.sql import tables
+from headgate_server.storage.sql.announcements import CHANNEL, encode
+from headgate_server.storage.sql.driver import Cursors, Heads, RawRow, Rows, Turn
+from headgate_server.storage.sql.types import from_micros
+from headgate_server.storage.sql.updates import UPDATED_COLUMNS, update_values
+
+#: From so many rows on COPY is faster than INSERT. It cannot be part of a pipeline.
+_COPY_ROWS_MIN = 20
+
+#: The time by the database's clock, in microseconds.
+NOW = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
+
+# To lock this row is to wait for one's turn. What is read after it is what the last one left.
+_TAKE_TURN = f"SELECT journal, logs, {NOW} FROM heads FOR UPDATE"
+_CURSORS = (
+    "SELECT id::text, fencing_token, committed_seq, committed_log_seq FROM flow_runs"
+    " WHERE id = ANY(%s::uuid[])"
+)
+_SET_CURSORS = "UPDATE flow_runs SET committed_seq=%s, committed_log_seq=%s WHERE id=%s"
+_UPDATE_TASK_RUNS = sql.SQL("UPDATE task_runs SET {} WHERE id = %s").format(
+    sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in UPDATED_COLUMNS)
+)
+_SET_HEADS = "UPDATE heads SET journal=%s, logs=%s"
+_NOTIFY = "SELECT pg_notify(%s, %s)"
+
+_Connection = psycopg.Connection[Any]
+
+
+class PostgresqlDriver:
+    """See :class:`headgate_server.storage.sql.driver.Driver`.
+
+    Args:
+        clock: What time it is; None to ask the database.
+        replica_id: Who announces commits.
+    """
+
+    def __init__(self, clock: Clock | None, replica_id: str) -> None:
+        self._clock = clock
+        self._replica_id = replica_id
+        self._inserts = {name: _insert(table) for name, table in tables.METADATA.tables.items()}
+        self._copies = {name: _copy(table) for name, table in tables.METADATA.tables.items()}
+
+    def begin(self, connection: sa.Connection, run_ids: Collection[str]) -> Turn:
+        driver = _driver(connection)
+        with driver.pipeline():
+            driver.execute("BEGIN")
+            turn = driver.execute(_TAKE_TURN)
+            found = driver.execute(_CURSORS, (list(run_ids),)) if run_ids else None
+            journal, logs, now = cast(tuple[int, int, int], turn.fetchone())
+            cursors = [Cursors(*row) for row in found] if found else []
+        time = from_micros(now) if self._clock is None else self._clock.now()
+        return Turn(Heads(journal, logs), time, cursors)
+
+    def insert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[RawRow]) -> None:
+        driver = _driver(connection)
+        if len(rows) >= _COPY_ROWS_MIN:
+            self._copy(driver, table, rows)
+        else:
+            with driver.pipeline():
+                self._send(driver, table, rows)
+
+    def update_task_runs(self, connection: sa.Connection, rows: Sequence[RawRow]) -> None:
+        driver = _driver(connection)
+        with driver.pipeline():
+            _send_updates(driver, rows)
+
+    def write(self, connection: sa.Connection, rows: Rows) -> None:
+        driver = _driver(connection)
+        few = self._copy_many(driver, rows)
+        with driver.pipeline():
+            self._send_few(driver, rows, few)
+
+    def commit(
+        self, connection: sa.Connection, rows: Rows | None, heads: Heads | None, commit: Commit
+    ) -> None:
+        driver = _driver(connection)
+        few = [] if rows is None else self._copy_many(driver, rows)
+        with driver.pipeline():
+            if rows is not None:
+                self._send_few(driver, rows, few)
+            if heads is not None:
+                driver.execute(_SET_HEADS, (heads.journal, heads.logs))
+            if commit != Commit():
+                driver.execute(_NOTIFY, (CHANNEL, encode(commit, self._replica_id)))
+            driver.execute("COMMIT")
+
+    def rollback(self, connection: sa.Connection) -> None:
+        driver = _driver(connection)
+        if driver.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            driver.execute("ROLLBACK")
+
+    def _copy_many(self, driver: _Connection, rows: Rows) -> list[tuple[sa.Table, list[RawRow]]]:
+        """Store what is many; return the few that can go into a pipeline."""
+        few: list[tuple[sa.Table, list[RawRow]]] = []
+        for table, found in (
+            (tables.task_runs, list(rows.new_task_runs.values())),
+            (tables.journal, rows.journal),
+            (tables.logs, rows.logs),
+        ):
+            if len(found) >= _COPY_ROWS_MIN:
+                self._copy(driver, table, found)
+            elif found:
+                few.append((table, found))
+        return few
+
+    def _send_few(
+        self, driver: _Connection, rows: Rows, few: list[tuple[sa.Table, list[RawRow]]]
+    ) -> None:
+        for table, found in few:
+            self._send(driver, table, found)
+        if rows.changed_task_runs:
+            _send_updates(driver, rows.changed_task_runs.values())
+        for cursors in rows.cursors:
+            driver.execute(_SET_CURSORS, cursors)
+
+    def _send(self, driver: _Connection, table: sa.Table, rows: Sequence[RawRow]) -> None:
+        for row in rows:
+            driver.execute(self._inserts[table.name], row)
+
+    def _copy(self, driver: _Connection, table: sa.Table, rows: Sequence[RawRow]) -> None:
+        with driver.cursor() as cursor, cursor.copy(self._copies[table.name]) as target:
+            for row in rows:
+                target.write_row(row)
+
+
+def _send_updates(driver: _Connection, rows: Collection[RawRow]) -> None:
+    with driver.cursor() as cursor:
+        cursor.executemany(_UPDATE_TASK_RUNS, [update_values(row) for row in rows])
+
+
+def _into(table: sa.Table) -> sql.Composed:
+    names = sql.SQL(", ").join(map(sql.Identifier, table.columns.keys()))
+    return sql.SQL("{} ({})").format(sql.Identifier(table.name), names)
+
+
+def _insert(table: sa.Table) -> sql.Composed:
+    marks = sql.SQL(", ").join([sql.Placeholder()] * len(table.columns))
+    return sql.SQL("INSERT INTO {} VALUES ({})").format(_into(table), marks)
+
+
+def _copy(table: sa.Table) -> sql.Composed:
+    return sql.SQL("COPY {} FROM STDIN").format(_into(table))
+
+
+def _driver(connection: sa.Connection) -> _Connection:
+    driver: Any = connection.connection.driver_connection
+    return cast(_Connection, driver)

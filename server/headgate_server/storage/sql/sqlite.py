@@ -1,0 +1,163 @@
+"""SQLite: one writer with a connection of its own, readers beside it, one server per file."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc, pool
+
+from headgate.core import errors
+from headgate.core.clock import Clock
+from headgate_server.storage.records import Commit
+from headgate_server.storage.sql.driver import Driver
+from headgate_server.storage.sql.sqlite_driver import SqliteDriver
+
+#: How long to wait for a lock that somebody else holds, e.g. a backup. No server does.
+_BUSY_TIMEOUT_SECONDS = 30.0
+
+#: Both more than SQLite's defaults, which are made for phones: 16 MiB, and a checkpoint
+#: every 16 MiB of log rather than every 4.
+_CACHE_KIB = 16_384
+_CHECKPOINT_PAGES = 4_000
+
+#: What stops progress but is nobody's mistake in SQL.
+_UNAVAILABLE = {
+    sqlite3.SQLITE_BUSY: "is locked by another program",
+    sqlite3.SQLITE_LOCKED: "is locked by another program",
+    sqlite3.SQLITE_FULL: "cannot grow: the disk is full",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: the disk fails",
+    sqlite3.SQLITE_READONLY: "cannot be written: it is read-only",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened",
+}
+
+
+class SqliteDatabase:
+    """A database file, held by one server at a time.
+
+    Args:
+        path: The file. Its folder is made if need be.
+        clock: What time it is.
+        full_sync: Whether a commit waits for the disk, so that it survives a power cut and
+            not only the death of the process.
+    """
+
+    name = "sqlite"
+
+    def __init__(self, path: Path, *, clock: Clock, full_sync: bool = False) -> None:
+        self._path = path
+        self._clock = clock
+        self._full_sync = full_sync
+        self._lock = FileLock(path.with_name(path.name + ".lock"), database=path)
+        self._writers = self._engine(read_only=False)
+        self._readers = self._engine(read_only=True)
+        self.driver: Driver = SqliteDriver(clock)
+
+    def open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+
+    def close(self) -> None:
+        self._readers.dispose()
+        self._writers.dispose()
+        self._lock.release()
+
+    def connect_writer(self) -> sa.Connection:
+        return self._writers.connect()
+
+    def connect_reader(self) -> sa.Connection:
+        return self._readers.connect()
+
+    def now(self, connection: sa.Connection) -> datetime:
+        return self._clock.now()
+
+    def follow(self, on_commit: Callable[[Commit], None]) -> Callable[[], None]:
+        return lambda: None
+
+    def unavailable(self, error: Exception) -> errors.Unavailable | None:
+        cause = error.orig if isinstance(error, exc.DBAPIError) else error
+        if not isinstance(cause, sqlite3.Error):
+            return None
+        # The low byte is the primary code; SQLite's errors know more than we tell apart.
+        code = getattr(cause, "sqlite_errorcode", None)
+        fact = None if code is None else _UNAVAILABLE.get(code & 0xFF)
+        return None if fact is None else errors.Unavailable(f"The database {self._path} {fact}.")
+
+    def _engine(self, *, read_only: bool) -> sa.Engine:
+        engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(self._path)),
+            connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_SECONDS},
+            # The committer begins and commits by itself, see driver.py.
+            isolation_level=None if read_only else "AUTOCOMMIT",
+            poolclass=pool.QueuePool,
+            pool_size=4,
+            max_overflow=0,
+        )
+
+        def prepare(connection: sqlite3.Connection, _: object) -> None:
+            # Transactions begin where we say so, not where the driver guesses.
+            connection.isolation_level = None
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={'FULL' if self._full_sync else 'NORMAL'}")
+            connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+            connection.execute(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
+
+        event.listen(engine, "connect", prepare)
+        if read_only:
+            event.listen(engine, "begin", _begin_snapshot)
+        return engine
+
+
+class FileLock:
+    """Keeps a second server off a database file; gone with the process, however it dies."""
+
+    def __init__(self, path: Path, *, database: Path) -> None:
+        self._path = path
+        self._database = database
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """Take the lock, or raise DatabaseInUse with the process that has it."""
+        # Appending: whoever does not get the lock must not wipe the holder's number out.
+        file = self._path.open("a+", encoding="ascii")
+        try:
+            _lock(file)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip()
+            file.close()
+            pid = int(holder) if holder.isdigit() else None
+            raise errors.DatabaseInUse(str(self._database), pid) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        """Let go. The file stays: to remove it would race with the next one to lock it."""
+        if self._file is not None:
+            self._file.truncate(0)
+            self._file.close()
+            self._file = None
+
+
+def _lock(file: IO[str]) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        file.seek(1 << 30)  # far behind the number, which others shall be able to read
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _begin_snapshot(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")

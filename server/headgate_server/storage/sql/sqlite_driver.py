@@ -1,0 +1,88 @@
+"""SQLite's driver, for the committer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+
+import sqlalchemy as sa
+
+from headgate.core.clock import Clock
+from headgate_server.storage.records import Commit
+from headgate_server.storage.sql import tables
+from headgate_server.storage.sql.driver import Cursors, Heads, RawRow, Rows, Turn
+from headgate_server.storage.sql.updates import UPDATED_COLUMNS, update_values
+
+_UPDATE_TASK_RUN = (
+    f"UPDATE task_runs SET {','.join(f'{name}=?' for name in UPDATED_COLUMNS)} WHERE id=?"
+)
+_CURSORS = "SELECT id, fencing_token, committed_seq, committed_log_seq FROM flow_runs WHERE id"
+_SET_CURSORS = "UPDATE flow_runs SET committed_seq=?, committed_log_seq=? WHERE id=?"
+
+
+class SqliteDriver:
+    """See :class:`headgate_server.storage.sql.driver.Driver`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._inserts: dict[tuple[str, int], str] = {}
+
+    def begin(self, connection: sa.Connection, run_ids: Collection[str]) -> Turn:
+        execute = _driver(connection).execute
+        execute("BEGIN IMMEDIATE")
+        heads = Heads(*execute("SELECT journal, logs FROM heads").fetchone())
+        found: Iterable[Sequence[object]] = ()
+        if len(run_ids) == 1:  # most often
+            found = execute(f"{_CURSORS}=?", tuple(run_ids))
+        elif run_ids:
+            marks = ",".join("?" * len(run_ids))
+            found = execute(f"{_CURSORS} IN ({marks})", tuple(run_ids))
+        return Turn(heads, self._clock.now(), [Cursors(*row) for row in found])
+
+    def insert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[RawRow]) -> None:
+        _driver(connection).executemany(self._insert_text(table, 1), rows)
+
+    def update_task_runs(self, connection: sa.Connection, rows: Sequence[RawRow]) -> None:
+        _driver(connection).executemany(_UPDATE_TASK_RUN, [update_values(row) for row in rows])
+
+    def write(self, connection: sa.Connection, rows: Rows) -> None:
+        if rows.new_task_runs:
+            self.insert(connection, tables.task_runs, list(rows.new_task_runs.values()))
+        if rows.changed_task_runs:
+            self.update_task_runs(connection, list(rows.changed_task_runs.values()))
+        if rows.journal:
+            self.insert(connection, tables.journal, rows.journal)
+        if rows.logs:
+            self.insert(connection, tables.logs, rows.logs)
+        if rows.cursors:
+            _driver(connection).executemany(_SET_CURSORS, rows.cursors)
+
+    def commit(
+        self, connection: sa.Connection, rows: Rows | None, heads: Heads | None, commit: Commit
+    ) -> None:
+        if rows is not None:
+            self.write(connection, rows)
+        execute = _driver(connection).execute
+        if heads is not None:
+            execute("UPDATE heads SET journal=?, logs=?", (heads.journal, heads.logs))
+        execute("COMMIT")
+
+    def rollback(self, connection: sa.Connection) -> None:
+        driver = _driver(connection)
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
+
+    def _insert_text(self, table: sa.Table, rows: int) -> str:
+        text = self._inserts.get((table.name, rows))
+        if text is None:
+            names = table.columns.keys()
+            marks = f"({','.join('?' * len(names))})"
+            text = f"INSERT INTO {table.name} ({','.join(names)}) VALUES {','.join([marks] * rows)}"
+            self._inserts[table.name, rows] = text
+        return text
+
+
+def _driver(connection: sa.Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
