@@ -83,6 +83,7 @@ FOREIGN_WORDS = re.compile(r"(exit|grpc|http|rpc)_status|status_(code|server)|us
 FOREIGN_PLACES = (
     "runner/headgate_runner/stream",
     "sdk/headgate/client/",
+    "sdk/headgate/codec/errors.py",
     "sdk/headgate/testing/",
     "server/headgate_server/dashboard/",
     "server/headgate_server/transport/",

@@ -6,7 +6,12 @@ atomic by itself, and :meth:`Storage.write` returns after the COMMIT only. A fun
 raises changes nothing, and its exception comes back to its caller alone.
 
 Functions passed in must not wait for anything but the transaction: no lock is held while
-rules think. Read, decide, then write by compare-and-set (``FlowRuns.save``).
+rules think. Read, decide, then write by compare-and-set (``FlowRuns.save``). They may be
+called more than once, when a connection broke before the COMMIT: only what the last call
+did and returned counts, so they must not leave traces elsewhere.
+
+Whatever fails because the database cannot be used just now (it restarts, the disk is full)
+raises Unavailable; storage recovers by itself.
 
 The three implementations (memory, SQLite, PostgreSQL) pass one contract suite.
 """
@@ -138,7 +143,10 @@ class FlowRuns(Protocol):
         ``before``. All fields of ``after`` that a transition may change are stored: state,
         run_count, times, fencing_token, reschedule_count, priority, queue. The ready set
         follows the new state: SCHEDULED with a work pool (and not an in-process retry, that
-        is: with ``release`` or without a lease) is in, everything else is out.
+        is: with ``release`` or without a lease) is in, everything else is out. Where the state
+        id stays the same nothing is written to the journal: so an offer goes back with
+        ``save(run, run, release=True)``. Where the fencing token changes, committed_seq and
+        committed_log_seq begin at 0 again: streams count anew under each token.
 
         Args:
             before: The run as it was read.
@@ -153,7 +161,7 @@ class FlowRuns(Protocol):
         ...
 
     def update(self, flow_run: FlowRun) -> None:
-        """Store name, tags, labels and priority; nothing else."""
+        """Store name, tags, labels, priority and retry policy; nothing else."""
         ...
 
     def delete(self, flow_run_id: str) -> None:
@@ -161,7 +169,7 @@ class FlowRuns(Protocol):
         ...
 
     def delete_auto_scheduled(self, deployment_id: str) -> int:
-        """Delete the deployment's runs that a schedule made and that are still Scheduled."""
+        """Delete the deployment's runs that a schedule made and that are still to come."""
         ...
 
     def list(self, where: FlowRunFilter, order: FlowRunOrder, page: PageRequest) -> Page[FlowRun]:
@@ -330,8 +338,9 @@ class Leases(Protocol):
     def grant(self, session: Session, *, count: int, offer_ttl_seconds: float) -> Sequence[Grant]:
         """Lease up to count due runs of the session's pools and queues to it.
 
-        In one guarded statement per run: takes it out of the ready set, bumps its fencing
-        token, stores the lease (not accepted). Order: queue priority, run priority (higher
+        Takes each out of the ready set, bumps its fencing token, sets committed_seq and
+        committed_log_seq to 0 (streams count anew under each token), and stores the lease (not
+        accepted). Order: queue priority, run priority (higher
         first), scheduled time, id. Never gives more than the concurrency limits of pool,
         queue and deployment leave, counted from live leases. Nothing from paused pools or
         queues. The state of the run stays as it is until the offer is accepted.

@@ -259,7 +259,7 @@ class Commit:
     Attributes:
         revision: The newest journal revision; 0 where the journal did not change.
         ready: Whether runs became ready or a slot became free: work for the matcher.
-        flow_run_ids: Flow runs whose own state changed; empty also where not known
+        flow_run_ids: Flow runs whose own state or token changed; empty also where not known
             (another replica).
         logs: Whether log lines were stored.
     """

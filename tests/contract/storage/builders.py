@@ -36,18 +36,17 @@ def scheduled(seconds: float = 0) -> State:
 
 def flow_run(flow: Flow, run_state: State | None = None, **fields: Any) -> FlowRun:
     id = fields.pop("id", None) or ids.new_id()
-    return FlowRun(
-        **{
-            "id": id,
-            "name": "brave-otter",
-            "flow_id": flow.id,
-            "flow_name": flow.name,
-            "state": run_state or state(StateType.PENDING),
-            "root_flow_run_id": id,
-            "create_time": START,
-            **fields,
-        }
-    )
+    given: dict[str, Any] = {
+        "id": id,
+        "name": "brave-otter",
+        "flow_id": flow.id,
+        "flow_name": flow.name,
+        "state": run_state or state(StateType.PENDING),
+        "root_flow_run_id": id,
+        "create_time": START,
+        **fields,
+    }
+    return FlowRun(**given)
 
 
 def ready_run(flow: Flow, *, due_seconds: float = 0, **fields: Any) -> FlowRun:
@@ -63,51 +62,48 @@ def ready_run(flow: Flow, *, due_seconds: float = 0, **fields: Any) -> FlowRun:
 def task_run(
     run: FlowRun, type: StateType = StateType.RUNNING, *, id: str | None = None, **fields: Any
 ) -> TaskRun:
-    return TaskRun(
-        **{
-            "id": id or ids.new_id(),
-            "name": "clean-0",
-            "flow_run_id": run.id,
-            "task_key": "clean",
-            "dynamic_key": "0",
-            "state": state(type),
-            "create_time": START,
-            **fields,
-        }
-    )
+    given: dict[str, Any] = {
+        "id": id or ids.new_id(),
+        "name": "clean-0",
+        "flow_run_id": run.id,
+        "task_key": "clean",
+        "dynamic_key": "0",
+        "state": state(type),
+        "create_time": START,
+        **fields,
+    }
+    return TaskRun(**given)
 
 
 def deployment(flow: Flow, name: str = "nightly", **fields: Any) -> Deployment:
-    return Deployment(
-        **{
-            "id": ids.new_id(),
-            "name": name,
-            "flow_id": flow.id,
-            "flow_name": flow.name,
-            "create_time": START,
-            "update_time": START,
-            "etag": "1",
-            **fields,
-        }
-    )
+    given: dict[str, Any] = {
+        "id": ids.new_id(),
+        "name": name,
+        "flow_id": flow.id,
+        "flow_name": flow.name,
+        "create_time": START,
+        "update_time": START,
+        "etag": "1",
+        **fields,
+    }
+    return Deployment(**given)
 
 
 def session(kind: SessionKind = SessionKind.RUNNER, **fields: Any) -> Session:
-    return Session(
-        **{
-            "id": ids.new_id(),
-            "kind": kind,
-            "name": "box",
-            "instance_id": ids.new_id(),
-            "resume_token_hash": "hash",
-            "work_pool_names": ("default",) if kind is SessionKind.RUNNER else (),
-            "slots": 10,
-            "sdk": "headgate-python/0",
-            "last_beat_time": START,
-            "expire_time": START,
-            **fields,
-        }
-    )
+    given: dict[str, Any] = {
+        "id": ids.new_id(),
+        "kind": kind,
+        "name": "box",
+        "instance_id": ids.new_id(),
+        "resume_token_hash": "hash",
+        "work_pool_names": ("default",) if kind is SessionKind.RUNNER else (),
+        "slots": 10,
+        "sdk": "headgate-python/0",
+        "last_beat_time": START,
+        "expire_time": START,
+        **fields,
+    }
+    return Session(**given)
 
 
 def batch(

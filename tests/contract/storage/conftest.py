@@ -47,12 +47,12 @@ def shared_postgresql_url(postgres_url: str) -> Iterator[str]:
     conninfo = admin.render_as_string(hide_password=False)
     url = admin.set(database=name, drivername="postgresql+psycopg")
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'".encode())
     maintenance.upgrade(url.render_as_string(hide_password=False))
     yield url.render_as_string(hide_password=False)
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def empty_postgresql_url(shared_postgresql_url: str) -> str:
     with psycopg.connect(url.render_as_string(hide_password=False)) as connection:
         for name in METADATA.tables:
             if name != "heads":
-                connection.execute(f"DELETE FROM {name}")  # quicker than TRUNCATE
+                connection.execute(f"DELETE FROM {name}".encode())  # quicker than TRUNCATE
         connection.execute("UPDATE heads SET journal = 0, logs = 0")
     return shared_postgresql_url
 

@@ -17,6 +17,7 @@ from headgate_server.storage.records import (
     LogAppend,
     LogFilter,
     PageRequest,
+    RunAppend,
     TaskRunFilter,
 )
 from tests.contract.storage import builders
@@ -173,7 +174,7 @@ async def test_a_batch_that_cannot_be_written_fails_alone(storage: Storage) -> N
     bad = dataclasses.replace(bad, run_count=10**30)
     results: list[object] = []
 
-    async def append(batch: object) -> None:
+    async def append(batch: RunAppend) -> None:
         try:
             results.append(await storage.append(batch))
         except Exception as error:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import anyio
 import pytest
 
 from headgate.core import errors, ids
@@ -10,6 +11,7 @@ from headgate.core.runs import RetryPolicy, StateCount
 from headgate.core.states import Payload, StateDetails, StateType
 from headgate_server.storage.interface import Storage
 from headgate_server.storage.records import (
+    Commit,
     FlowRunFilter,
     FlowRunOrder,
     PageRequest,
@@ -160,11 +162,17 @@ async def test_saving_the_same_state_writes_no_line(storage: Storage) -> None:
     assert await storage.read(lambda t: t.flow_runs.get(run.id)) == same
 
 
-async def test_name_tags_labels_and_priority_can_be_changed(storage: Storage) -> None:
+async def test_what_a_caller_may_change_of_a_run_is_changed(storage: Storage) -> None:
     flow = await builders.make_flow(storage)
     run = await builders.store_run(storage, builders.flow_run(flow))
     changed = dataclasses.replace(
-        run, name="n", tags=("t",), labels={"a": "b"}, priority=4, run_count=99
+        run,
+        name="n",
+        tags=("t",),
+        labels={"a": "b"},
+        priority=4,
+        retry_policy=RetryPolicy(max_retries=1),
+        run_count=99,
     )
     await storage.write(lambda t: t.flow_runs.update(changed))
     stored = await storage.read(lambda t: t.flow_runs.get(run.id))
@@ -200,9 +208,10 @@ async def test_only_unleased_scheduled_runs_of_a_schedule_are_cleared(storage: S
         builders.ready_run(flow, deployment_id=nightly),
         builders.ready_run(flow, deployment_id=ids.new_id(), auto_scheduled=True),
         builders.flow_run(flow, deployment_id=nightly, auto_scheduled=True),
+        builders.ready_run(flow, deployment_id=nightly, auto_scheduled=True, start_time=at(1)),
         leased,
     ]
-    for run in (waiting, *kept[:3]):
+    for run in (waiting, *kept[:-1]):
         await builders.store_run(storage, run)
     assert await storage.write(lambda t: t.flow_runs.delete_auto_scheduled(nightly)) == 1
     assert await storage.write(lambda t: t.flow_runs.delete_auto_scheduled(nightly)) == 0
@@ -238,6 +247,31 @@ async def test_runs_are_listed_in_order_page_by_page(
         FlowRunOrder.ID_DESC: sorted((run.id for run in made), reverse=True),
     }
     assert found == expected[order]
+
+
+async def test_runs_of_several_types_are_listed_in_one_order(storage: Storage) -> None:
+    flow = await builders.make_flow(storage)
+    types = (StateType.FAILED, StateType.CRASHED, StateType.RUNNING)
+    made = [
+        builders.flow_run(
+            flow, builders.state(types[place % 3]), expected_start_time=at(place // 2)
+        )
+        for place in range(9)
+    ]
+    for run in made:
+        await builders.store_run(storage, run)
+    where = FlowRunFilter(state_types=(StateType.FAILED, StateType.CRASHED))
+    order = FlowRunOrder.EXPECTED_START_TIME_DESC
+    found: list[str] = []
+    page = PageRequest(size=4)
+    while True:
+        got = await storage.read(lambda t, p=page: t.flow_runs.list(where, order, p))
+        found += [run.id for run in got.items]
+        if got.next is None:
+            break
+        page = PageRequest(size=4, after=got.next)
+    expected = [run.id for run in reversed(made) if run.state.type in where.state_types]
+    assert found == expected
 
 
 async def test_runs_are_filtered_and_counted(storage: Storage) -> None:
@@ -346,3 +380,25 @@ async def test_the_next_ready_time_is_that_of_the_first_run_not_due_yet(
     assert await storage.read(lambda t: t.flow_runs.next_ready_time()) == at(20)
     clock.advance(60)
     assert await storage.read(lambda t: t.flow_runs.next_ready_time()) is None
+
+
+async def test_a_new_token_is_announced_even_where_the_state_stays(storage: Storage) -> None:
+    run = await builders.engine_run(storage)
+    heard: list[Commit] = []
+    storage.listen(heard.append)
+    fenced = dataclasses.replace(run, fencing_token=2)
+    await storage.write(lambda t: t.flow_runs.save(run, fenced))
+    await anyio.wait_all_tasks_blocked()
+    assert heard == [Commit(flow_run_ids=frozenset({run.id}))]
+
+
+async def test_a_higher_priority_counts_for_a_run_that_waits_already(storage: Storage) -> None:
+    flow = await builders.make_flow(storage)
+    session = builders.session()
+    await storage.write(lambda t: t.leases.open_session(session, ttl_seconds=30))
+    first = await builders.store_run(storage, builders.ready_run(flow))
+    second = await builders.store_run(storage, builders.ready_run(flow))
+    urgent = dataclasses.replace(second, priority=1)
+    await storage.write(lambda t: t.flow_runs.update(urgent))
+    granted = await storage.write(lambda t: t.leases.grant(session, count=5, offer_ttl_seconds=10))
+    assert [one.flow_run.id for one in granted] == [second.id, first.id]

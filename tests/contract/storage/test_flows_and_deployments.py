@@ -166,6 +166,7 @@ async def test_deployments_are_listed_by_flow_and_name(storage: Storage) -> None
     ("where", "expected"),
     [
         (DeploymentFilter(name_contains="IGHT"), {"nightly"}),
+        (DeploymentFilter(name_contains="L/dai"), {"daily"}),
         (DeploymentFilter(work_pool_name="gpu"), {"nightly"}),
         (DeploymentFilter(paused=True), {"daily"}),
         (DeploymentFilter(paused=False), {"nightly"}),

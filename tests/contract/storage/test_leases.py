@@ -1,6 +1,7 @@
 """Sessions, leases and what is granted, in every storage alike."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def make_queue(pool: str, name: str, priority: int, **fields: object) -> WorkQue
     return dataclasses.replace(queue, **fields)
 
 
-async def ready(storage: Storage, flow: Flow, **fields: object) -> FlowRun:
+async def ready(storage: Storage, flow: Flow, **fields: Any) -> FlowRun:
     return await builders.store_run(storage, builders.ready_run(flow, **fields))
 
 

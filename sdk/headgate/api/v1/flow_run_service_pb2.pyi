@@ -568,7 +568,10 @@ class UpdateFlowRunRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields to change: "name", "tags", "labels", "priority". Required."""
+        """Which fields to change: "name", "tags", "labels", "priority",
+        "retry_policy" (engines set it before they propose Running: how a flow is
+        tried again is known where its code is). Required.
+        """
 
     def __init__(
         self,

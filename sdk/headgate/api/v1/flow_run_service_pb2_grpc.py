@@ -129,7 +129,7 @@ class FlowRunServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateFlowRun(self, request, context):
-        """Changes the name, tags, labels or priority of a run.
+        """Changes the name, tags, labels, priority or retry policy of a run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,7 @@ class FlowRunServiceStub:
     ListFlowRunStates: _grpc.UnaryUnaryMultiCallable[_flow_run_service_pb2.ListFlowRunStatesRequest, _flow_run_service_pb2.ListFlowRunStatesResponse]
     """Lists all states that a run has been in, oldest first."""
     UpdateFlowRun: _grpc.UnaryUnaryMultiCallable[_flow_run_service_pb2.UpdateFlowRunRequest, _flow_run_service_pb2.UpdateFlowRunResponse]
-    """Changes the name, tags, labels or priority of a run."""
+    """Changes the name, tags, labels, priority or retry policy of a run."""
     SetFlowRunState: _grpc.UnaryUnaryMultiCallable[_flow_run_service_pb2.SetFlowRunStateRequest, _flow_run_service_pb2.SetFlowRunStateResponse]
     """Proposes a state for a run. The answer says what became of it; a refusal by
     the rules is a verdict, not an error. FAILED_PRECONDITION (LEASE_FENCED) if
@@ -84,7 +84,7 @@ class FlowRunServiceAsyncStub(FlowRunServiceStub):
     ListFlowRunStates: _aio.UnaryUnaryMultiCallable[_flow_run_service_pb2.ListFlowRunStatesRequest, _flow_run_service_pb2.ListFlowRunStatesResponse]  # type: ignore[assignment]
     """Lists all states that a run has been in, oldest first."""
     UpdateFlowRun: _aio.UnaryUnaryMultiCallable[_flow_run_service_pb2.UpdateFlowRunRequest, _flow_run_service_pb2.UpdateFlowRunResponse]  # type: ignore[assignment]
-    """Changes the name, tags, labels or priority of a run."""
+    """Changes the name, tags, labels, priority or retry policy of a run."""
     SetFlowRunState: _aio.UnaryUnaryMultiCallable[_flow_run_service_pb2.SetFlowRunStateRequest, _flow_run_service_pb2.SetFlowRunStateResponse]  # type: ignore[assignment]
     """Proposes a state for a run. The answer says what became of it; a refusal by
     the rules is a verdict, not an error. FAILED_PRECONDITION (LEASE_FENCED) if
@@ -154,7 +154,7 @@ class FlowRunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _flow_run_service_pb2.UpdateFlowRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_flow_run_service_pb2.UpdateFlowRunResponse, _abc.Awaitable[_flow_run_service_pb2.UpdateFlowRunResponse]]:
-        """Changes the name, tags, labels or priority of a run."""
+        """Changes the name, tags, labels, priority or retry policy of a run."""
 
     @_abc_1.abstractmethod
     def SetFlowRunState(

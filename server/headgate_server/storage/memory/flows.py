@@ -105,7 +105,7 @@ class MemoryDeployments:
             deployment
             for deployment in self._tables.deployments
             if (not where.flow_ids or deployment.flow_id in where.flow_ids)
-            and paging.contains(deployment.name, where.name_contains)
+            and paging.contains(deployment.full_name, where.name_contains)
             and paging.has_tags(deployment.tags, where.tags)
             and where.work_pool_name in ("", deployment.work_pool_name)
             and where.paused in (None, deployment.paused)

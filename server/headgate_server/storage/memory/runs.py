@@ -33,7 +33,7 @@ _TRANSITION_FIELDS = (
     "priority",
     "work_queue_name",
 )
-_UPDATE_FIELDS = ("name", "tags", "labels", "priority")
+_UPDATE_FIELDS = ("name", "tags", "labels", "priority", "retry_policy")
 
 
 class MemoryFlowRuns:
@@ -81,6 +81,7 @@ class MemoryFlowRuns:
         )
         if after.fencing_token != before.fencing_token:
             saved = dataclasses.replace(saved, committed_seq=0, committed_log_seq=0)
+            self._tables.flow_run_ids.add(saved.id)  # Its former holder is to be told.
         if seq is not None:
             saved = dataclasses.replace(saved, committed_seq=seq)
         if after.state.id != before.state.id:
@@ -114,6 +115,7 @@ class MemoryFlowRuns:
             if run.deployment_id == deployment_id
             and run.auto_scheduled
             and run.state.type is StateType.SCHEDULED
+            and run.start_time is None  # one that waits to be tried again is not to come
             and run.id not in self._tables.leases
         ]
         for flow_run_id in doomed:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
+from headgate.core import errors
 from headgate.core.clock import Clock
 from headgate.core.deployments import WorkPool, WorkQueue
 from headgate.core.runs import RunKind, TaskRun
@@ -119,6 +120,9 @@ class MemoryStorage:
             return AppendRefused(
                 known=True, fencing_token=run.fencing_token, committed_seq=run.committed_seq
             )
+        for task_run in batch.new_task_runs:
+            if task_run.id in tables.task_runs:
+                raise errors.AlreadyExists("task run", task_run.id)
         tables.flow_runs[run.id] = dataclasses.replace(run, committed_seq=batch.seq_after)
         newest: dict[str, int] = {}
         now = self._clock.now()

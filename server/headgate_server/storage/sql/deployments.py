@@ -10,6 +10,7 @@ from headgate_server.storage.sql import deletion, paging, rows, tables
 from headgate_server.storage.sql.work import Work
 
 _DEPLOYMENTS = tables.deployments
+_FULL_NAME = _DEPLOYMENTS.c.flow_name + "/" + _DEPLOYMENTS.c.name
 
 
 class SqlDeployments:
@@ -53,7 +54,7 @@ class SqlDeployments:
         if where.flow_ids:
             query = query.where(_DEPLOYMENTS.c.flow_id.in_(where.flow_ids))
         if where.name_contains:
-            query = query.where(paging.name_contains(_DEPLOYMENTS.c.name, where.name_contains))
+            query = query.where(paging.name_contains(_FULL_NAME, where.name_contains))
         if where.work_pool_name:
             query = query.where(_DEPLOYMENTS.c.work_pool_name == where.work_pool_name)
         if where.paused is not None:

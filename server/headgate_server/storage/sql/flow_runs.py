@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -12,12 +13,13 @@ from headgate.core import errors, runs, states
 from headgate_server.storage import readiness
 from headgate_server.storage.records import FlowRunFilter, FlowRunOrder, Page, PageRequest
 from headgate_server.storage.sql import deletion, journal, paging, rows, tables
-from headgate_server.storage.sql.types import to_micros
+from headgate_server.storage.sql.types import from_micros_or_none, to_micros
 from headgate_server.storage.sql.work import Work
 
 _RUNS = tables.flow_runs
 _READY = tables.ready_runs
 _LEASES = tables.leases
+_UPDATE_FIELDS = ("name", "tags", "labels", "priority", "retry_policy")
 
 #: A flow run with its state, the name of its deployment, and who holds its lease.
 SELECT_FLOW_RUN = (
@@ -86,6 +88,8 @@ class SqlFlowRuns:
             values["committed_seq"] = seq
         if self._work.execute(sa.update(_RUNS).where(*guard), values).rowcount == 0:
             return None
+        if after.fencing_token != before.fencing_token:
+            self._work.changes.flow_run_ids.add(after.id)  # Its former holder is to be told.
         revision = before.revision
         if after.state.id != before.state.id:
             revision = self._work.record([(after.id, after.id, after.name, after.state)])
@@ -111,11 +115,11 @@ class SqlFlowRuns:
         values = rows.flow_run_values(flow_run)
         self._work.execute(
             sa.update(_RUNS).where(_RUNS.c.id == flow_run.id),
-            {name: values[name] for name in ("name", "tags", "labels", "priority")},
+            {name: values[name] for name in _UPDATE_FIELDS},
         )
         self._work.execute(
             sa.update(_READY).where(_READY.c.flow_run_id == flow_run.id),
-            {"priority": flow_run.priority},
+            {"precedence": -flow_run.priority},
         )
 
     def delete(self, flow_run_id: str) -> None:
@@ -127,6 +131,7 @@ class SqlFlowRuns:
             _RUNS.c.deployment_id == deployment_id,
             _RUNS.c.auto_scheduled,
             _RUNS.c.state_type == states.StateType.SCHEDULED.value,
+            _RUNS.c.start_time.is_(None),  # one that waits to be tried again is not to come
             ~leased,
         )
         # By id: the leases go first, and the condition speaks of them.
@@ -138,13 +143,22 @@ class SqlFlowRuns:
     def list(
         self, where: FlowRunFilter, order: FlowRunOrder, page: PageRequest
     ) -> Page[runs.FlowRun]:
-        query = SELECT_FLOW_RUN.where(*self._conditions(where))
+        types = where.state_types
+        query = SELECT_FLOW_RUN.where(*self._conditions(dataclasses.replace(where, state_types=())))
         if order is FlowRunOrder.ID_DESC:
             key = [_RUNS.c.id]
         else:
             key = [_RUNS.c.order_time, _RUNS.c.id]
         descending = order is not FlowRunOrder.EXPECTED_START_TIME_ASC
-        return paging.fetch_page(self._work, query, key, page, rows.flow_run, descending=descending)
+        return paging.fetch_page(
+            self._work,
+            query,
+            key,
+            page,
+            rows.flow_run,
+            descending=descending,
+            any_of=[_RUNS.c.state_type == type.value for type in dict.fromkeys(types)],
+        )
 
     def count(self, where: FlowRunFilter) -> Sequence[runs.StateCount]:
         columns = (_RUNS.c.state_type, _RUNS.c.state_name)
@@ -164,7 +178,7 @@ class SqlFlowRuns:
 
     def list_late(self, due_before: datetime, limit: int) -> Sequence[runs.FlowRun]:
         query = SELECT_FLOW_RUN.join(_READY, _READY.c.flow_run_id == _RUNS.c.id).where(
-            _READY.c.due_time < due_before, _RUNS.c.state_name == "Scheduled"
+            _READY.c.due_time < to_micros(due_before), _RUNS.c.state_name == "Scheduled"
         )
         return self._some(query.order_by(_READY.c.due_time), limit)
 
@@ -190,9 +204,9 @@ class SqlFlowRuns:
 
     def next_ready_time(self) -> datetime | None:
         query = sa.select(sa.func.min(_READY.c.due_time)).where(
-            _READY.c.due_time >= self._work.now()
+            _READY.c.due_time >= to_micros(self._work.now())
         )
-        return self._work.execute(query).scalar()
+        return from_micros_or_none(self._work.execute(query).scalar())
 
     def _one(self, condition: sa.ColumnElement[bool]) -> runs.FlowRun | None:
         row = self._work.execute(SELECT_FLOW_RUN.where(condition)).first()
@@ -237,8 +251,8 @@ class SqlFlowRuns:
                 "work_pool_name": run.work_pool_name,
                 "work_queue_name": run.work_queue_name or "default",
                 "deployment_id": run.deployment_id,
-                "priority": run.priority,
-                "due_time": readiness.due_time(run),
+                "precedence": -run.priority,
+                "due_time": to_micros(readiness.due_time(run)),
             },
         )
         self._work.changes.ready = True

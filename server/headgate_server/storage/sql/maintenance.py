@@ -23,23 +23,29 @@ def current(database_url: str) -> str | None:
         return schema.current(connection)
 
 
-def upgrade(database_url: str, revision: str = "head") -> None:
-    """Bring the schema up to a revision."""
+def upgrade(database_url: str, revision: str = "head") -> str | None:
+    """Bring the schema up to a revision; return the one it is at then."""
     with _held(database_url) as connection:
         schema.upgrade(connection, revision)
+        return schema.current(connection)
 
 
-def downgrade(database_url: str, revision: str) -> None:
-    """Take the schema back to a revision; ``base`` removes all tables with all they hold."""
+def downgrade(database_url: str, revision: str) -> str | None:
+    """Take the schema back to a revision; return the one it is at then.
+
+    ``base`` removes all tables with all they hold.
+    """
     with _held(database_url) as connection:
         schema.downgrade(connection, revision)
+        return schema.current(connection)
 
 
-def reset(database_url: str) -> None:
-    """Remove all tables with all they hold, and make them anew."""
+def reset(database_url: str) -> str | None:
+    """Remove all tables with all they hold, and make them anew; return the revision."""
     with _held(database_url) as connection:
         schema.downgrade(connection, "base")
         schema.upgrade(connection)
+        return schema.current(connection)
 
 
 def differences(database_url: str) -> list[Any]:
@@ -48,10 +54,10 @@ def differences(database_url: str) -> list[Any]:
         return schema.differences(connection)
 
 
-def new_revision(database_url: str, message: str, revision_id: str) -> None:
+def new_revision(database_url: str, message: str) -> None:
     """Write a revision file with what the code's tables have and the database's have not."""
     with _held(database_url) as connection:
-        schema.new_revision(connection, message, revision_id)
+        schema.new_revision(connection, message, f"{int(schema.HEAD) + 1:04}")
 
 
 @contextlib.contextmanager

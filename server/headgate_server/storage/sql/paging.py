@@ -22,6 +22,7 @@ def fetch_page(
     decode: Callable[[Row], T],
     *,
     descending: bool = False,
+    any_of: Sequence[sa.ColumnElement[bool]] = (),
 ) -> Page[T]:
     """Run a statement page by page.
 
@@ -32,17 +33,27 @@ def fetch_page(
         request: Which page.
         decode: Makes an item of a row.
         descending: The greatest key first.
+        any_of: Conditions that exclude each other, of which one must hold. Each is asked for
+            by itself: every answer then comes in order from an index, where a database
+            asked for all of them would have to sort all that fits.
     """
     if request.after is not None:
         statement = statement.where(_behind(key, request.after, descending=descending))
     ordered = statement.order_by(*(column.desc() if descending else column for column in key))
-    found = work.execute(ordered.limit(request.size + 1)).all()
+    limited = ordered.limit(request.size + 1)
+    found: list[Row] = []
+    for query in [limited.where(condition) for condition in any_of] or [limited]:
+        found.extend(work.execute(query))
+    if len(any_of) > 1:
+        found.sort(key=lambda row: _key_of(row, key), reverse=descending)
     rows = found[: request.size]
-    following: Cursor | None = None
-    if len(found) > request.size and rows:
-        last = rows[-1]._mapping  # pyright: ignore[reportPrivateUsage]  # SQLAlchemy's public name
-        following = tuple(last[column] for column in key)
+    following = _key_of(rows[-1], key) if len(found) > request.size and rows else None
     return Page(items=[decode(row) for row in rows], next=following)
+
+
+def _key_of(row: Row, key: Sequence[sa.ColumnElement[Any]]) -> Cursor:
+    columns = row._mapping  # pyright: ignore[reportPrivateUsage]  # SQLAlchemy's public name
+    return tuple(columns[column] for column in key)
 
 
 def _behind(

@@ -25,7 +25,7 @@ class SqliteDriver:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._inserts: dict[tuple[str, int], str] = {}
+        self._inserts: dict[str, str] = {}
 
     def begin(self, connection: sa.Connection, run_ids: Collection[str]) -> Turn:
         execute = _driver(connection).execute
@@ -40,7 +40,7 @@ class SqliteDriver:
         return Turn(heads, self._clock.now(), [Cursors(*row) for row in found])
 
     def insert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[RawRow]) -> None:
-        _driver(connection).executemany(self._insert_text(table, 1), rows)
+        _driver(connection).executemany(self._insert_text(table), rows)
 
     def update_task_runs(self, connection: sa.Connection, rows: Sequence[RawRow]) -> None:
         _driver(connection).executemany(_UPDATE_TASK_RUN, [update_values(row) for row in rows])
@@ -72,13 +72,13 @@ class SqliteDriver:
         if driver.in_transaction:
             driver.execute("ROLLBACK")
 
-    def _insert_text(self, table: sa.Table, rows: int) -> str:
-        text = self._inserts.get((table.name, rows))
+    def _insert_text(self, table: sa.Table) -> str:
+        text = self._inserts.get(table.name)
         if text is None:
             names = table.columns.keys()
-            marks = f"({','.join('?' * len(names))})"
-            text = f"INSERT INTO {table.name} ({','.join(names)}) VALUES {','.join([marks] * rows)}"
-            self._inserts[table.name, rows] = text
+            marks = ",".join("?" * len(names))
+            text = f"INSERT INTO {table.name} ({','.join(names)}) VALUES ({marks})"
+            self._inserts[table.name] = text
         return text
 
 

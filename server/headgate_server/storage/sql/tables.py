@@ -124,6 +124,9 @@ flow_runs = sa.Table(
     sa.UniqueConstraint("flow_id", "idempotency_key"),
     sa.Index(None, "order_time", "id"),
     sa.Index(None, "state_type", "order_time", "id"),
+    sa.Index(None, "state_name", "order_time", "id"),
+    # Counts of all runs, from the index alone.
+    sa.Index(None, "state_type", "state_name"),
     sa.Index(None, "flow_id", "order_time", "id"),
     sa.Index(None, "deployment_id", "order_time", "id"),
     sa.Index(None, "parent_flow_run_id", "order_time", "id"),
@@ -139,9 +142,21 @@ ready_runs = sa.Table(
     sa.Column("work_pool_name", TEXT, nullable=False),
     sa.Column("work_queue_name", TEXT, nullable=False),
     sa.Column("deployment_id", UID),
-    sa.Column("priority", sa.Integer, nullable=False),
-    sa.Column("due_time", Instant, nullable=False, index=True),
-    sa.Index(None, "work_pool_name", "work_queue_name", "priority", "due_time"),
+    # Minus the run's priority: what goes first is smaller.
+    sa.Column("precedence", sa.Integer, nullable=False),
+    # In microseconds.
+    sa.Column("due_time", sa.BigInteger, nullable=False, index=True),
+    # Whether a queue has due runs, and which are the next.
+    sa.Index("ix_ready_runs_due", "work_pool_name", "work_queue_name", "due_time"),
+    sa.Index(
+        "ix_ready_runs_order",
+        "work_pool_name",
+        "work_queue_name",
+        "precedence",
+        "due_time",
+        "flow_run_id",
+        "deployment_id",
+    ),
 )
 
 task_runs = sa.Table(

@@ -129,8 +129,12 @@ def upgrade() -> None:
     )
     op.create_index("ix_flow_runs_root_flow_run_id", "flow_runs", ["root_flow_run_id"])
     op.create_index(
+        "ix_flow_runs_state_name_order_time_id", "flow_runs", ["state_name", "order_time", "id"]
+    )
+    op.create_index(
         "ix_flow_runs_state_type_order_time_id", "flow_runs", ["state_type", "order_time", "id"]
     )
+    op.create_index("ix_flow_runs_state_type_state_name", "flow_runs", ["state_type", "state_name"])
     op.create_index(
         "ix_flow_runs_work_pool_name_order_time_id",
         "flow_runs",
@@ -142,15 +146,25 @@ def upgrade() -> None:
         sa.Column("work_pool_name", TEXT, nullable=False),
         sa.Column("work_queue_name", TEXT, nullable=False),
         sa.Column("deployment_id", UID, nullable=True),
-        sa.Column("priority", sa.Integer(), nullable=False),
-        sa.Column("due_time", Instant(), nullable=False),
+        sa.Column("precedence", sa.Integer(), nullable=False),
+        sa.Column("due_time", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("flow_run_id", name="pk_ready_runs"),
+    )
+    op.create_index(
+        "ix_ready_runs_due", "ready_runs", ["work_pool_name", "work_queue_name", "due_time"]
     )
     op.create_index("ix_ready_runs_due_time", "ready_runs", ["due_time"])
     op.create_index(
-        "ix_ready_runs_work_pool_name_work_queue_name_priority_due_time",
+        "ix_ready_runs_order",
         "ready_runs",
-        ["work_pool_name", "work_queue_name", "priority", "due_time"],
+        [
+            "work_pool_name",
+            "work_queue_name",
+            "precedence",
+            "due_time",
+            "flow_run_id",
+            "deployment_id",
+        ],
     )
     op.create_table(
         "task_runs",

@@ -1,0 +1,1 @@
+"""Runners: processes that lease flow runs from work pools and execute them."""

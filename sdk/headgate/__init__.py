@@ -1,0 +1,92 @@
+"""Headgate orchestrates Python workflows: ``from headgate import flow, task``.
+
+Everything here is loaded when it is first used, so that ``import headgate`` costs nothing: the
+pure core and the command line import this file, too.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headgate._version import __version__
+    from headgate.client.orchestration import get_client
+    from headgate.context import tags
+    from headgate.deployments import aserve, deploy, serve
+    from headgate.flows import Flow, flow
+    from headgate.logging import get_run_logger
+    from headgate.states import State
+    from headgate.tasks import Task, task
+    from headgate.utilities.annotations import allow_failure, unmapped
+
+__all__ = [
+    "Flow",
+    "State",
+    "Task",
+    "__version__",
+    "allow_failure",
+    "aserve",
+    "deploy",
+    "flow",
+    "get_client",
+    "get_run_logger",
+    "serve",
+    "tags",
+    "task",
+    "unmapped",
+]
+
+_HOMES = {
+    "Flow": "headgate.flows",
+    "State": "headgate.states",
+    "Task": "headgate.tasks",
+    "__version__": "headgate._version",
+    "allow_failure": "headgate.utilities.annotations",
+    "aserve": "headgate.deployments",
+    "deploy": "headgate.deployments",
+    "flow": "headgate.flows",
+    "get_client": "headgate.client.orchestration",
+    "get_run_logger": "headgate.logging",
+    "serve": "headgate.deployments",
+    "tags": "headgate.context",
+    "task": "headgate.tasks",
+    "unmapped": "headgate.utilities.annotations",
+}
+
+#: Modules that are found as attributes, as in ``headgate.runtime.flow_run.id``.
+_MODULES = frozenset(
+    {
+        "client",
+        "context",
+        "deployments",
+        "entrypoints",
+        "exceptions",
+        "flows",
+        "futures",
+        "logging",
+        "parameters",
+        "runtime",
+        "schedules",
+        "settings",
+        "states",
+        "task_runners",
+        "tasks",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is not None:
+        value = getattr(importlib.import_module(home), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f"headgate.{name}")
+    msg = f"module 'headgate' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

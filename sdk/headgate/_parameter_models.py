@@ -1,0 +1,100 @@
+"""Validation and JSON forms by pydantic, for ``headgate.parameters``; loaded when needed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pydantic
+import pydantic_core
+
+from headgate.core import errors
+
+__all__ = ["json_text", "model", "validate"]
+
+_Kind = inspect._ParameterKind  # pyright: ignore[reportPrivateUsage]  # the enum has no other name
+_EMPTY = inspect.Parameter.empty
+# Classes that pydantic does not know are checked by isinstance; a field may have any name, for
+# the model's own attributes are p0, p1, ... and the parameters' names are their aliases.
+_CONFIG = pydantic.ConfigDict(arbitrary_types_allowed=True, title="Parameters")
+
+
+def model(
+    fn: Callable[..., Any], signature: inspect.Signature, annotations: Mapping[str, Any]
+) -> type[pydantic.BaseModel]:
+    """Make the model of the parameters of a function.
+
+    Raises:
+        SignatureMismatchError: pydantic cannot make sense of an annotation.
+    """
+    fields: dict[str, Any] = {}
+    for index, (name, parameter) in enumerate(signature.parameters.items()):
+        annotation = annotations.get(name, Any)
+        if parameter.kind is _Kind.VAR_POSITIONAL:
+            annotation = tuple[annotation, ...]
+        elif parameter.kind is _Kind.VAR_KEYWORD:
+            annotation = dict[str, annotation]
+        fields[f"p{index}"] = (annotation, _field(name, parameter))
+    try:
+        return pydantic.create_model("Parameters", __config__=_CONFIG, **fields)
+    except (pydantic.errors.PydanticUserError, TypeError) as problem:
+        msg = (
+            f"The annotations of {getattr(fn, '__name__', fn)!r} cannot be validated: "
+            f"{str(problem).splitlines()[0]}; change them, or pass validate_parameters=False."
+        )
+        raise errors.SignatureMismatchError(msg) from problem
+
+
+def _field(name: str, parameter: inspect.Parameter) -> Any:
+    if parameter.default is not _EMPTY:
+        return pydantic.Field(default=parameter.default, alias=name, title=name)
+    if parameter.kind is _Kind.VAR_POSITIONAL:
+        return pydantic.Field(default=(), alias=name, title=name)
+    if parameter.kind is _Kind.VAR_KEYWORD:
+        return pydantic.Field(default_factory=dict[str, Any], alias=name, title=name)
+    return pydantic.Field(alias=name, title=name)
+
+
+def validate(
+    made: type[pydantic.BaseModel], parameters: Mapping[str, Any], what: str
+) -> dict[str, Any]:
+    """Validate and coerce parameters by their model.
+
+    Raises:
+        ParameterTypeError: Values do not fit; all of them are named.
+    """
+    try:
+        instance = made.model_validate(dict(parameters))
+    except pydantic.ValidationError as problem:
+        raise errors.ParameterTypeError(_explain(problem, what)) from None
+    values = instance.__dict__
+    by_alias = {field.alias: values[key] for key, field in made.model_fields.items()}
+    return {name: by_alias[name] for name in parameters}
+
+
+def _explain(problem: pydantic.ValidationError, what: str) -> str:
+    lines = [f"{problem.error_count()} validation error(s) in the parameters of {what}:"]
+    for error in problem.errors(include_url=False, include_context=False):
+        place = ".".join(str(part) for part in error["loc"])
+        given = repr(error["input"])
+        if len(given) > 200:
+            given = given[:200] + "..."
+        lines.append(f"  {place}: {error['msg']} (given {given})")
+    return "\n".join(lines)
+
+
+def json_text(value: Any) -> str:
+    """Return the JSON text of a value.
+
+    Raises:
+        ParameterTypeError: There is none.
+    """
+    try:
+        return pydantic_core.to_json(value, inf_nan_mode="null").decode()
+    except pydantic_core.PydanticSerializationError as problem:
+        msg = f"a {type(value).__name__} has no JSON form ({problem})."
+        raise errors.ParameterTypeError(msg) from None
+    except Exception as problem:  # serializers in models are the user's code and raise anything
+        msg = f"its JSON form failed with {type(problem).__name__}: {problem}."
+        raise errors.ParameterTypeError(msg) from problem

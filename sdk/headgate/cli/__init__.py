@@ -1,0 +1,1 @@
+"""The ``headgate`` command. A file per group; nothing heavy is loaded until a command needs it."""

@@ -1,0 +1,159 @@
+"""Executes one leased flow run: what a runner starts a process for.
+
+The run, its fencing token and its code come by the environment::
+
+    HEADGATE__FLOW_RUN_ID, HEADGATE__FENCING_TOKEN    the lease
+    HEADGATE__ENTRYPOINT, HEADGATE__PATH              the code
+    HEADGATE__CONTROL_FD                              the runner's line, see ``control``
+
+Everything else, such as the parameters, the server tells when the run is opened.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from headgate import entrypoints, states
+from headgate.core import errors, runs
+from headgate.engine import flow_engine, outcomes, process
+from headgate.engine.control import Control
+from headgate.engine.interruption import set_process_intent
+from headgate.engine.outbox import Outbox
+from headgate.states import State
+
+if TYPE_CHECKING:
+    from headgate.flows import Flow
+
+__all__ = ["Spec", "execute", "main"]
+
+#: The exit code of a process that was told to end; what a shell makes of SIGTERM.
+TERMINATED = 143
+_CANNOT_BEGIN = (
+    errors.ParameterBindError,
+    errors.ParameterTypeError,
+    errors.SignatureMismatchError,
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What to execute.
+
+    Attributes:
+        flow_run_id: UUID text of the leased run.
+        fencing_token: The number of the lease.
+        entrypoint: Where the flow is; see ``headgate.entrypoints``.
+        path: The folder that the entrypoint is relative to; None: the working folder.
+        control_fd: The descriptor of the runner's line; None: nobody listens.
+    """
+
+    flow_run_id: str
+    fencing_token: int
+    entrypoint: str
+    path: str | None = None
+    control_fd: int | None = None
+
+    @classmethod
+    def of_environment(cls, environment: Mapping[str, str]) -> Spec:
+        """Read the environment variables.
+
+        Raises:
+            InvalidArgument: One is missing or is no number.
+        """
+        try:
+            control_fd = environment.get("HEADGATE__CONTROL_FD")
+            return cls(
+                flow_run_id=environment["HEADGATE__FLOW_RUN_ID"],
+                fencing_token=int(environment["HEADGATE__FENCING_TOKEN"]),
+                entrypoint=environment["HEADGATE__ENTRYPOINT"],
+                path=environment.get("HEADGATE__PATH") or None,
+                control_fd=int(control_fd) if control_fd else None,
+            )
+        except KeyError as error:
+            msg = "is missing in the environment; a runner sets it for the runs that it starts."
+            raise errors.InvalidArgument.of(str(error.args[0]), msg) from None
+        except ValueError as error:
+            msg = f"of the environment are no numbers: {error}."
+            raise errors.InvalidArgument.of(
+                "HEADGATE__FENCING_TOKEN or HEADGATE__CONTROL_FD", msg
+            ) from None
+
+
+def main() -> int:
+    """Execute the run that the environment names; returns the exit code of the process."""
+    try:
+        spec = Spec.of_environment(os.environ)
+    except errors.InvalidArgument as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    return execute(spec)
+
+
+def execute(spec: Spec) -> int:
+    """Execute a leased run.
+
+    Returns:
+        0 where a state that ends the run was reported, even Failed; else something else.
+    """
+    control = Control(spec.control_fd) if spec.control_fd is not None else None
+    if control is not None:
+        set_process_intent(control.read_intent)
+    try:
+        state = _run(spec)
+        if control is not None:
+            # The verdict came after the commit, so this is true even if the server is gone now.
+            control.send_receipt(state)
+        return 0
+    except errors.TerminationSignal:
+        return TERMINATED
+    except (errors.HeadgateError, errors.Abort) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        process.stop_links()
+
+
+def _run(spec: Spec) -> State[Any]:
+    # For ever: a server that restarts just now must not end the run.
+    link = process.link(connect_timeout_seconds=None)
+    outbox = link.open_run(spec.flow_run_id, spec.fencing_token)
+    # The code is loaded while the server is asked.
+    flow, problem = _load(spec)
+    run = outbox.opened.result().flow_run
+    if run is None:
+        raise errors.NotFound("flow run", spec.flow_run_id)
+    if flow is None:
+        assert problem is not None
+        return _report(outbox, run, _not_loaded(problem))
+    try:
+        return flow_engine.execute_leased(flow, link, outbox, run)
+    except _CANNOT_BEGIN as error:
+        return _report(outbox, run, outcomes.invalid(error))
+
+
+def _load(spec: Spec) -> tuple[Flow[..., Any] | None, errors.HeadgateError | None]:
+    try:
+        return entrypoints.load_flow(spec.entrypoint, spec.path), None
+    except (errors.ScriptError, errors.MissingFlowError) as error:
+        return None, error
+
+
+def _not_loaded(problem: errors.HeadgateError) -> State[Any]:
+    return states.Crashed(message=f"The flow could not be loaded. {problem}", data=problem)
+
+
+def _report(outbox: Outbox, run: runs.FlowRun, final: State[Any]) -> State[Any]:
+    """End a run whose flow was not called."""
+    from headgate.logging.loggers import flow_run_logger
+
+    error = final.data
+    flow_run_logger(run).error(
+        "%s", final.message, exc_info=(type(error), error, error.__traceback__)
+    )
+    force = final.is_crashed()
+    verdict = outbox.propose(final.record(), force=force).result().verdict
+    return final if verdict.state is None else states.from_record(verdict.state)

@@ -1,0 +1,288 @@
+"""One engine for sync and async code.
+
+An engine is a generator that decides what happens next and yields an effect: call this function,
+wait for that future, sleep. ``drive`` performs effects by blocking, ``drive_async`` by awaiting
+on the user's own loop; both send the outcome back in. So each decision is written once.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import inspect
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from headgate.engine import blocking, timeouts
+
+__all__ = [
+    "Call",
+    "Effect",
+    "Sleep",
+    "Steps",
+    "Wait",
+    "drive",
+    "drive_async",
+    "drive_async_generator",
+    "drive_generator",
+]
+
+T = TypeVar("T")
+
+
+class Effect(Protocol):
+    """Something for a driver to do."""
+
+    def perform(self) -> Any:
+        """Do it, blocking."""
+        ...
+
+    async def perform_async(self) -> Any:
+        """Do it, awaiting."""
+        ...
+
+
+Steps = Generator[Effect, Any, T]
+
+
+class Call:
+    """Call a function of the user's.
+
+    Args:
+        fn: The function, sync or async.
+        args: Its arguments.
+        kwargs: Its arguments by name.
+        timeout_seconds: How long it may take.
+        on_timeout: Makes the error that ends it.
+    """
+
+    __slots__ = ("args", "fn", "kwargs", "on_timeout", "timeout_seconds")
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        timeout_seconds: float | None = None,
+        on_timeout: Callable[[], Exception] = TimeoutError,
+    ) -> None:
+        """Make a call."""
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs or {}
+        self.timeout_seconds = timeout_seconds
+        self.on_timeout = on_timeout
+
+    def perform(self) -> Any:
+        """Call it; a coroutine, as async hooks return, runs on a loop of its own."""
+        if self.timeout_seconds is None:
+            value = self.fn(*self.args, **self.kwargs)
+        else:
+            with timeouts.limit(self.timeout_seconds, self.on_timeout):
+                value = self.fn(*self.args, **self.kwargs)
+        if type(value) is _COROUTINE:
+            return _run(value)
+        return value
+
+    async def perform_async(self) -> Any:
+        """Call it, and await what it returns if that is a coroutine."""
+        if self.timeout_seconds is None:
+            value = self.fn(*self.args, **self.kwargs)
+            return await value if inspect.iscoroutine(value) else value
+        import asyncio
+
+        if not inspect.iscoroutinefunction(self.fn):
+            return self.perform()
+        limit = asyncio.timeout(self.timeout_seconds)
+        try:
+            async with limit:
+                return await self.fn(*self.args, **self.kwargs)
+        except TimeoutError as error:
+            if limit.expired():
+                raise self.on_timeout() from error
+            raise
+
+
+class Sleep:
+    """Do nothing for a while."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        """Sleep so long."""
+        self.seconds = seconds
+
+    def perform(self) -> None:
+        """Block."""
+        if self.seconds > 0:
+            with blocking.released():
+                # An event that nobody sets: interruptible by signals, as time.sleep is.
+                threading.Event().wait(self.seconds)
+
+    async def perform_async(self) -> None:
+        """Await."""
+        import asyncio
+
+        await asyncio.sleep(max(0.0, self.seconds))
+
+
+class Wait:
+    """Wait for a future and return its result.
+
+    Args:
+        future: The future.
+        timeout_seconds: How long; then ``TimeoutError`` is raised.
+        shielded: Block even in async code, because the code is being cancelled and may not
+            await. For short waits for the link, which runs on its own thread.
+    """
+
+    __slots__ = ("future", "shielded", "timeout_seconds")
+
+    def __init__(
+        self, future: Future[Any], timeout_seconds: float | None = None, *, shielded: bool = False
+    ) -> None:
+        """Wait for it."""
+        self.future = future
+        self.timeout_seconds = timeout_seconds
+        self.shielded = shielded
+
+    def perform(self) -> Any:
+        """Block."""
+        if self.future.done():
+            return self.future.result()
+        with blocking.released():
+            return self.future.result(self.timeout_seconds)
+
+    async def perform_async(self) -> Any:
+        """Await."""
+        if self.shielded or self.future.done():
+            return self.future.result(self.timeout_seconds)
+        import asyncio
+
+        # Shielded: an engine that is cancelled must not cancel the future of somebody else.
+        waiting = asyncio.shield(asyncio.wrap_future(self.future))
+        return await asyncio.wait_for(waiting, self.timeout_seconds)
+
+
+def drive(steps: Steps[T]) -> T:
+    """Run an engine to its end, blocking."""
+    try:
+        effect = steps.send(None)
+        while True:
+            try:
+                value = effect.perform()
+            except BaseException as error:  # the engine decides what becomes of it
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(value)
+    except StopIteration as stop:
+        return stop.value
+
+
+async def drive_async(steps: Steps[T]) -> T:
+    """Run an engine to its end, awaiting on the running loop."""
+    try:
+        effect = steps.send(None)
+        while True:
+            try:
+                value = await effect.perform_async()
+            except BaseException as error:  # the engine decides what becomes of it
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(value)
+    except StopIteration as stop:
+        return stop.value
+
+
+def drive_generator(steps: Steps[Any]) -> Generator[Any, Any, Any]:
+    """Run an engine whose function is a generator, and pass on what it yields.
+
+    All of it happens in a context of its own, so that code between two yields is not taken to
+    be part of the run.
+    """
+    context = contextvars.copy_context()
+    try:
+        effect = context.run(steps.send, None)
+        while True:
+            try:
+                value = context.run(effect.perform)
+                if inspect.isgenerator(value):
+                    value = yield from _pass_on(value, context)
+            except BaseException as error:  # the engine decides what becomes of it
+                effect = context.run(steps.throw, error)
+            else:
+                effect = context.run(steps.send, value)
+    except StopIteration as stop:
+        return stop.value
+
+
+def _pass_on(
+    generator: Generator[Any, Any, Any], context: contextvars.Context
+) -> Generator[Any, Any, Any]:
+    step: Callable[[], Any] = functools.partial(generator.send, None)
+    while True:
+        try:
+            item = context.run(step)
+        except StopIteration as stop:
+            return stop.value
+        try:
+            sent = yield item
+        except GeneratorExit:
+            context.run(generator.close)
+            raise
+        except BaseException as error:  # thrown in by the consumer; the generator's to handle
+            step = functools.partial(generator.throw, error)
+        else:
+            step = functools.partial(generator.send, sent)
+
+
+async def drive_async_generator(steps: Steps[Any]) -> AsyncGenerator[Any, Any]:
+    """Run an engine whose function is an async generator, and pass on what it yields."""
+    try:
+        effect = steps.send(None)
+        while True:
+            try:
+                value = await effect.perform_async()
+                if inspect.isasyncgen(value):
+                    async for item in value:
+                        yield item
+                    value = None
+            except BaseException as error:  # the engine decides what becomes of it
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(value)
+    except StopIteration:
+        return
+
+
+async def _nothing() -> None:
+    """Be a coroutine, to tell its type."""
+
+
+_coroutine = _nothing()
+_COROUTINE = type(_coroutine)
+_coroutine.close()
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine where there is no loop to await it on."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    # A sync run within an async one blocks the loop's thread, which can run no second loop.
+    result: Future[T] = Future()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            result.set_result(context.run(asyncio.run, coroutine))
+        except BaseException as error:  # passed on to who waits
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return result.result()

@@ -1,0 +1,536 @@
+"""What happens in a flow run.
+
+Created (or opened, where a runner leased it), Running, the function, its end. Each step that others
+may have a say in is proposed and waits for the server's verdict; what happens in between is
+reported. The steps are written once, for sync and async flows; see ``effects``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import AsyncGenerator, Mapping
+from concurrent.futures import Future
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from headgate import context as contexts
+from headgate import parameters as parameter_codec
+from headgate import settings, states
+from headgate.core import errors, names, retries, runs
+from headgate.core.ids import new_id
+from headgate.core.states import VerdictKind
+from headgate.engine import effects, flow_logs, hooks, outcomes, process, resolve
+from headgate.engine.effects import Call, Sleep, Steps, Wait
+from headgate.engine.interruption import Intent, Interruption
+from headgate.engine.lineage import Lineage
+from headgate.engine.outbox import Carrier, Outbox
+from headgate.engine.recording import Answer
+from headgate.engine.tracking import Tracking
+from headgate.states import State, StateType
+
+if TYPE_CHECKING:
+    from headgate.flows import Flow
+
+__all__ = ["FlowCall", "call", "execute_leased"]
+
+#: How long the end of a run that is torn down may take to be stored.
+TEAR_DOWN_SECONDS = 5.0
+
+
+def call(
+    flow: Flow[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    wait_for: Any = None,
+    *,
+    return_state: bool = False,
+) -> Any:
+    """Run a flow here and now; see ``Flow.__call__``."""
+    run = FlowCall(flow, flow.signature.bind(args, kwargs), wait_for, return_state=return_state)
+    return _drive(flow, run.steps())
+
+
+def execute_leased(flow: Flow[..., Any], link: Carrier, outbox: Outbox, run: runs.FlowRun) -> State[Any]:
+    """Execute a run that a runner leased, in this process; returns the state it ended in.
+
+    Args:
+        flow: The flow, loaded.
+        link: The link on which the run was opened.
+        outbox: The run's.
+        run: The run, as the server has it.
+
+    Raises:
+        ParameterTypeError: Its parameters are no JSON.
+        ParameterBindError: One that the flow needs is missing.
+        SignatureMismatchError: It has one that the flow does not have.
+    """
+    parameters = flow.signature.complete(parameter_codec.decode(run.parameters))
+    leased = FlowCall(flow, parameters, return_state=True, leased=(link, outbox, run))
+    try:
+        _exhaust(_drive(flow, leased.steps()))
+    except BaseException:
+        # Reported; what is reported is what counts for the process.
+        if leased.state is None or not leased.state.is_terminal:
+            raise
+    assert leased.state is not None
+    return leased.state
+
+
+def _exhaust(result: Any) -> None:
+    import asyncio
+
+    if inspect.iscoroutine(result):
+        asyncio.run(result)
+    elif inspect.isasyncgen(result):
+        asyncio.run(_exhaust_async(result))
+    elif inspect.isgenerator(result):
+        for _item in result:
+            pass
+
+
+async def _exhaust_async(generator: AsyncGenerator[Any, Any]) -> None:
+    async for _item in generator:
+        pass
+
+
+def _drive(flow: Flow[..., Any], steps: Steps[Any]) -> Any:
+    if flow.isasyncgenerator:
+        return effects.drive_async_generator(steps)
+    if flow.isasync:
+        return effects.drive_async(steps)
+    if flow.isgenerator:
+        return effects.drive_generator(steps)
+    return effects.drive(steps)
+
+
+class FlowCall:
+    """One call of a flow, and the run that it becomes.
+
+    Args:
+        flow: The flow.
+        parameters: What it is called with, by name, defaults included.
+        wait_for: Futures that must be completed first.
+        return_state: Whether the caller wants the final state.
+        leased: Where the run was leased by a runner: the link, the outbox, and the run.
+    """
+
+    def __init__(
+        self,
+        flow: Flow[..., Any],
+        parameters: Mapping[str, Any],
+        wait_for: Any = None,
+        *,
+        return_state: bool = False,
+        leased: tuple[Carrier, Outbox, runs.FlowRun] | None = None,
+    ) -> None:
+        """Prepare a call; nothing is recorded yet."""
+        self.state: State[Any] | None = None
+        self._flow = flow
+        self._parameters = dict(parameters)
+        self._wait_for = wait_for
+        self._return_state = return_state
+        self._leased = leased
+        self._link: Carrier
+        self._outbox: Outbox
+        self._context: contexts.FlowRunContext
+        self._tracking: Tracking | None = None
+        self._interruption: Interruption
+        self._parent = contexts.FlowRunContext.get()
+
+    def steps(self) -> Steps[Any]:
+        """Run the flow from its first state to its last."""
+        parent = self._parent
+        self._interruption = Interruption(parent.interruption if parent is not None else None)
+        if self._flow.isasync:
+            self._interruption.use_task()
+        lineage = parent.lineage if parent is not None else None
+        upstream = resolve.find(self._parameters.values(), self._wait_for, lineage=lineage)
+        self._create(tuple(upstream.run_ids))
+        with self._interruption.listening():
+            try:
+                state = yield from self._live(upstream)
+            except BaseException as error:
+                cancelled = self._tear_down(error)
+                if cancelled is None:
+                    raise
+                state = cancelled
+            finally:
+                self._interruption.is_over = True
+                self._link.close_run(self._outbox)
+        return self._hand_over(state)
+
+    # --- Coming into being ---
+
+    def _create(self, upstream_run_ids: tuple[str, ...]) -> None:
+        """Make the run, or take the one that was leased, and the context that it executes in."""
+        flow, parent = self._flow, self._parent
+        if self._leased is not None:
+            self._link, self._outbox, flow_run = self._leased
+        else:
+            self._link = process.link() if parent is None else _link_of(parent)
+            if parent is not None:
+                self._tracking = Tracking(flow, parent, upstream_run_ids)
+            flow_run = self._new_run(parent)
+            self._outbox = self._link.create_run(flow_run.id)
+        self._outbox.on_control = _Controls(self._interruption)
+        self._context = contexts.FlowRunContext(
+            flow=flow,
+            flow_run=flow_run,
+            recorder=self._outbox,
+            interruption=self._interruption,
+            lineage=Lineage(),
+            log_prints=self._log_prints(),
+        )
+
+    def _log_prints(self) -> bool:
+        if self._flow.log_prints is not None:
+            return self._flow.log_prints
+        if self._parent is not None:
+            return self._parent.log_prints
+        return settings.current().logging_log_prints
+
+    def _new_run(self, parent: contexts.FlowRunContext | None) -> runs.FlowRun:
+        flow, now, run_id = self._flow, process.clock.now(), new_id()
+        return runs.FlowRun(
+            id=run_id,
+            name=names.random_name(process.rng),
+            flow_id="",
+            flow_name=flow.name,
+            flow_version=flow.version or "",
+            tags=tuple(sorted(contexts.current_tags())),
+            state=states.Pending(flow_run_id=run_id).record(),
+            retry_policy=flow.retry_policy,
+            parent_task_run_id=self._tracking.task_run_id if self._tracking else None,
+            parent_flow_run_id=parent.flow_run.id if parent is not None else None,
+            root_flow_run_id=parent.flow_run.root_flow_run_id if parent is not None else run_id,
+            fencing_token=1,
+            create_time=now,
+        )
+
+    def _announce(self, parameters: Mapping[str, Any]) -> None:
+        """Tell the server of a run that comes into being here; the name may need parameters."""
+        context = self._context
+        if self._leased is not None:
+            if self._flow.flow_run_name is not None:
+                self._rename(parameters)
+            return
+        texts, warnings = parameter_codec.encode_leniently(parameters)
+        with contexts.executing(context, None):
+            name = self._flow.run_name(parameters) or context.flow_run.name
+        context.flow_run = dataclasses.replace(context.flow_run, parameters=texts, name=name)
+        from headgate.codec.session import FlowRunCreated
+
+        self._outbox.record(FlowRunCreated(context.flow_run))
+        if self._tracking is not None:
+            self._tracking.begin(context.flow_run)
+        for warning in warnings:
+            flow_logs.warn(context, warning)
+
+    def _rename(self, parameters: Mapping[str, Any]) -> None:
+        """Give a deployed run the name that the flow has for it."""
+        from headgate.client.orchestration import get_client
+
+        context = self._context
+        with contexts.executing(context, None):
+            name = self._flow.run_name(parameters)
+        if name is None or name == context.flow_run.name:
+            return
+        try:
+            with get_client(sync_client=True) as client:
+                client.update_flow_run(context.flow_run.id, name=name)
+        except errors.ControlPlaneError as error:
+            flow_logs.warn(context, f"The run keeps its name: {error}")
+            return
+        context.flow_run = dataclasses.replace(context.flow_run, name=name)
+
+    # --- Living ---
+
+    def _live(self, upstream: resolve.Upstream) -> Steps[State[Any]]:
+        """Go from the first state to the last; returns the last."""
+        parameters, problem = self._parameters, None
+        try:
+            yield from upstream.wait()
+            if upstream.replace:
+                parameters = {n: resolve.values_of(v) for n, v in parameters.items()}
+        except errors.UpstreamTaskError as error:
+            return self._not_ready(error)
+        if self._flow.should_validate_parameters:
+            try:
+                parameters = self._flow.signature.validate(parameters)
+            except errors.ParameterTypeError as error:
+                problem = error
+        self._context.parameters = parameters
+        try:
+            self._announce(parameters)
+        except Exception as error:  # flow_run_name is code of the user's
+            self._context.flow_run = dataclasses.replace(self._context.flow_run)
+            self._announce_unnamed(parameters)
+            problem = problem or error
+        if problem is not None:
+            return (yield from self._end(outcomes.invalid(problem)))
+        state = yield from self._begin("Running")
+        while state.is_running():
+            final = yield from self._attempt()
+            state = yield from self._end(final)
+            if state.type is StateType.SCHEDULED:
+                flow_logs.retrying(self._context, final, state, process.clock.now())
+                yield from self._sleep_until(state)
+                state = yield from self._begin("Retrying")
+        return state
+
+    def _announce_unnamed(self, parameters: Mapping[str, Any]) -> None:
+        if self._leased is None:
+            from headgate.codec.session import FlowRunCreated
+
+            texts, _warnings = parameter_codec.encode_leniently(parameters)
+            self._context.flow_run = dataclasses.replace(self._context.flow_run, parameters=texts)
+            self._outbox.record(FlowRunCreated(self._context.flow_run))
+            if self._tracking is not None:
+                self._tracking.begin(self._context.flow_run)
+
+    def _begin(self, name: str) -> Steps[State[Any]]:
+        """Enter Running; returns the state that the run is in instead, where it is another."""
+        while True:
+            state = yield from self._propose(states.Running(name=name))
+            match state.type:
+                case StateType.RUNNING:
+                    self._context.begin_attempt(self._context.flow_run.run_count)
+                    flow_logs.begun(self._context)
+                    yield from self._call_hooks(self._flow.on_running_hooks, state)
+                    return state
+                case StateType.SCHEDULED:
+                    yield from self._sleep_until(state)
+                case StateType.CANCELLING:
+                    return (yield from self._end(states.Cancelled(message=state.message)))
+                case _:
+                    return state
+
+    def _sleep_until(self, state: State[Any]) -> Steps[None]:
+        due = state.details.scheduled_time
+        if due is not None:
+            yield Sleep((due - process.clock.now()).total_seconds())
+
+    def _attempt(self) -> Steps[State[Any]]:
+        """Call the function; returns the state that it ends in."""
+        context, flow = self._context, self._flow
+        args, kwargs = flow.signature.call_arguments(context.parameters)
+        try:
+            with contexts.executing(context, None), flow_logs.prints(context):
+                value = yield from self._call_with_runner(args, kwargs)
+        except errors.FlowRunTimeoutError as error:
+            return outcomes.timed_out(error)
+        except Exception as error:  # any code may be in a flow: its failure is a state
+            if self._outbox.failure is not None:
+                raise
+            return outcomes.failed(error, "Flow run")
+        return outcomes.of_value(value)
+
+    def _call_with_runner(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps[Any]:
+        """Call the function while there is a task runner; returns when all tasks have ended."""
+        context, flow = self._context, self._flow
+        with flow.task_runner as runner:
+            context.task_runner = runner
+            try:
+                value = yield Call(flow.fn, args, kwargs, flow.timeout_seconds, self._timeout)
+                if inspect.isgenerator(value):
+                    value = list(value)
+                value = yield from resolve.states_of(value)
+                yield from self._wait_for_tasks()
+            except Exception:
+                # Those that have not begun do not begin any more.
+                runner.cancel_all()
+                yield from self._wait_for_tasks()
+                raise
+            except BaseException:
+                runner.cancel_all()
+                runner.interrupt_all()
+                raise
+            finally:
+                context.task_runner = None
+        return value
+
+    def _wait_for_tasks(self) -> Steps[None]:
+        submitted = self._context.submitted
+        while submitted:  # tasks may submit tasks
+            yield from resolve.wait_all(tuple(submitted))
+
+    def _timeout(self) -> Exception:
+        return errors.FlowRunTimeoutError(
+            f"Flow run exceeded timeout of {self._flow.timeout_seconds} second(s)"
+        )
+
+    # --- States ---
+
+    def _propose(self, state: State[Any], *, force: bool = False) -> Steps[State[Any]]:
+        """Ask to enter a state; returns the one that the run is in then.
+
+        Raises:
+            Abort: The server said not to go on.
+        """
+        while True:
+            answer: Answer = yield Wait(self._outbox.propose(state.record(), force=force))
+            verdict = answer.verdict
+            match verdict.kind:
+                case VerdictKind.ACCEPT | VerdictKind.REJECT:
+                    return self._enter(state, answer)
+                case VerdictKind.WAIT:
+                    yield Sleep(verdict.delay_seconds)
+                    state = state.fresh_copy()
+                case VerdictKind.ABORT:
+                    if verdict.state is not None and verdict.state.is_terminal:
+                        return self._enter(state, answer)
+                    raise errors.Abort(verdict.reason)
+
+    def _enter(self, proposed: State[Any], answer: Answer) -> State[Any]:
+        """Take note of the state that the run is in."""
+        context, record = self._context, answer.verdict.state
+        if record is None or record.id == proposed.id:
+            # The server may have changed the name; result and exception are here only.
+            state = proposed.copy(
+                name=record.name if record is not None else proposed.name,
+                flow_run_id=context.flow_run.id,
+            )
+        else:
+            state = states.from_record(record, flow_run_id=context.flow_run.id)
+        context.flow_run = dataclasses.replace(
+            context.flow_run, state=state.record(), run_count=answer.run_count
+        )
+        self.state = state
+        return state
+
+    def _end(self, final: State[Any]) -> Steps[State[Any]]:
+        """Propose a final state; returns the one that the run ended in, or waits in."""
+        local = yield from self._retry_here(final)
+        state = yield from self._propose(local or final)
+        if state.is_terminal and state.type is final.type and state.id != final.id:
+            # E.g. proposed twice: what is stored is equal, and the result is here.
+            state = state.copy(data=final.data)
+            self.state = state
+        if state.is_terminal:
+            if self._tracking is not None:
+                self._tracking.mirror(state)
+            flow_logs.ended(self._context, state)
+            yield from self._call_hooks(self._flow.hooks_for(state), state)
+        return state
+
+    def _retry_here(self, final: State[Any]) -> Steps[State[Any] | None]:
+        """Say what to propose in the place of a failure.
+
+        The server decides about retries by the policy of the run. Runs of a deployment have none,
+        for only the flow's code knows it; and a condition is code as well.
+        """
+        flow, run = self._flow, self._context.flow_run
+        if final.type is not StateType.FAILED or not flow.retry_policy.max_retries:
+            return None
+        if flow.retry_condition_fn is not None:
+            allowed = yield from hooks.ask(flow.retry_condition_fn, flow, run, final)
+            if not allowed:
+                details = dataclasses.replace(final.details, retriable=False)
+                return final.copy(details=details)
+        if run.retry_policy.max_retries or run.run_count == 0:
+            return None
+        decision = retries.decide(flow.retry_policy, run.run_count, random=process.rng.random())
+        if isinstance(decision, retries.GiveUp) or final.details.retriable is False:
+            return None
+        due = process.clock.now() + timedelta(seconds=decision.delay_seconds)
+        return states.AwaitingRetry(due, message=final.message)
+
+    def _call_hooks(self, wanted: list[Any], state: State[Any]) -> Steps[None]:
+        if wanted:
+            with contexts.executing(self._context, None):
+                yield from hooks.run(wanted, self._flow, self._context.flow_run, state)
+
+    def _not_ready(self, error: errors.UpstreamTaskError) -> State[Any]:
+        """Do not run, because a run that this one builds on did not complete."""
+        self._announce_unnamed({})
+        state = states.Pending(
+            name="NotReady", message=str(error), data=error, flow_run_id=self._context.flow_run.id
+        )
+        self._outbox.propose(state.record())
+        if self._tracking is not None:
+            self._tracking.mirror(state)
+        self.state = state
+        return state
+
+    # --- The end ---
+
+    def _hand_over(self, state: State[Any]) -> Any:
+        """Give the caller what they want of the final state."""
+        if self._parent is not None and state.is_completed():
+            self._parent.lineage.add(
+                state.data, self._tracking.task_run_id if self._tracking else ""
+            )
+        if self._return_state:
+            return state
+        value = state.result()
+        while isinstance(value, State):
+            value = cast("State[Any]", value).result()
+        return value
+
+    def _tear_down(self, error: BaseException) -> State[Any] | None:
+        """Report a run that is torn down, without awaiting: the caller is being torn down, too.
+
+        Returns:
+            The final state where this very run was cancelled; None: the error goes on.
+        """
+        self._interruption.is_over = True
+        if self.state is not None and self.state.is_terminal:
+            return None
+        if self._outbox.failure is not None or isinstance(error, errors.Abort):
+            flow_logs.given_up(self._context, self._outbox.failure or error)
+            return None
+        intent = self._interruption.intent
+        if intent is Intent.RESCHEDULE:
+            return None
+        if intent is Intent.CANCEL:
+            final = states.Cancelled(
+                message=self._interruption.reason or "The flow run was cancelled."
+            )
+        else:
+            final = outcomes.crashed(error)
+        state = self._force(final)
+        flow_logs.ended(self._context, state)
+        with contexts.executing(self._context, None):
+            hooks.run_now(self._flow.hooks_for(state), self._flow, self._context.flow_run, state)
+        if self._tracking is not None:
+            with contextlib.suppress(errors.HeadgateError):
+                self._tracking.mirror(state)
+        if intent is Intent.CANCEL and self._interruption.is_own:
+            self._interruption.settle()
+            return state
+        return None
+
+    def _force(self, final: State[Any]) -> State[Any]:
+        """Propose a state whatever the rules say, and wait for it for a while."""
+        answering: Future[Answer] = self._outbox.propose(
+            final.record(), force=final.type is StateType.CRASHED
+        )
+        try:
+            return self._enter(final, answering.result(TEAR_DOWN_SECONDS))
+        except (errors.HeadgateError, TimeoutError) as problem:
+            flow_logs.warn(self._context, f"The end of the run could not be stored: {problem}")
+            return final
+
+
+class _Controls:
+    """Does what the server asks for in the middle of a run; on the link's thread."""
+
+    def __init__(self, interruption: Interruption) -> None:
+        self._interruption = interruption
+
+    def __call__(self, event: Any) -> None:
+        from headgate.codec.session import CancelRequested
+
+        # Pausing from outside is not part of this engine: the run goes on.
+        if isinstance(event, CancelRequested):
+            self._interruption.cancel(event.reason)
+
+
+def _link_of(parent: contexts.FlowRunContext) -> Carrier:
+    """Return the link of the parent's run, which a change of settings must not split off."""
+    recorder = parent.recorder
+    if isinstance(recorder, Outbox) and recorder.failure is None:
+        return recorder.link
+    return process.link()

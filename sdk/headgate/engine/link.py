@@ -1,0 +1,465 @@
+"""The link: how a process tells the server what happens in its flow runs.
+
+One thread per process with an event loop of its own, one session stream, all runs. User code never
+runs here, and no event loop of the user's is touched. The link connects again for as long as it
+takes; what was not acknowledged is sent again, so nothing is lost and nothing is there twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import tenacity
+
+from headgate._version import __version__
+from headgate.codec import session as frames
+from headgate.core import errors
+from headgate.engine import outbox as outboxes
+from headgate.engine.window import Window
+
+__all__ = ["Connect", "Link", "Stream"]
+
+SDK = f"headgate-python/{__version__}"
+#: How long an item may wait for others to travel with, when nobody waits for it.
+LINGER_SECONDS = 0.001
+#: How long the answer to Open may take.
+OPEN_SECONDS = 20.0
+#: Errors that trying again may mend.
+_PASSING = (
+    errors.Unavailable,
+    errors.DeadlineExceeded,
+    errors.ResourceExhausted,
+    errors.SessionSuperseded,
+    errors.Internal,
+)
+#: Errors about one item of a run; the run goes on.
+_ITEM_ERRORS = (errors.FailedPrecondition, errors.AlreadyExists)
+#: What a server says to a session that it does not know any more.
+_SESSION_ERRORS = (
+    errors.NotFound,
+    errors.FailedPrecondition,
+    errors.PermissionDenied,
+    errors.Unauthenticated,
+)
+
+
+class Stream(Protocol):
+    """One stream to a server. Its methods raise ``HeadgateError`` only."""
+
+    async def write(self, frame: frames.Frame) -> None:
+        """Send a frame; returns when it is on its way."""
+        ...
+
+    async def read(self) -> frames.Event | None:
+        """Return the next event; None when the server has ended the stream in order."""
+        ...
+
+    async def finish(self) -> None:
+        """Say that nothing more is sent."""
+        ...
+
+
+#: Connects to the server; raises ``HeadgateError``.
+Connect = Callable[[], AbstractAsyncContextManager[Stream]]
+
+
+class Link:
+    """The connection of a process to the server.
+
+    Args:
+        connect: Opens a stream.
+        name: The process, for people.
+        connect_timeout_seconds: How long the first connection may take; None: for ever. Later
+            ones may always take as long as they need.
+    """
+
+    def __init__(
+        self, connect: Connect, *, name: str, connect_timeout_seconds: float | None = 30.0
+    ) -> None:
+        """Make a link; ``start`` starts it."""
+        self._connect = connect
+        self._name = name
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._thread = threading.Thread(target=self._main, name="headgate-link", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = threading.Event()
+        #: Runs that have something to send, from any thread.
+        self._ready: deque[outboxes.Outbox] = deque()
+        self._signalled = False
+        self._outboxes: dict[str, outboxes.Outbox] = {}
+        self._to_open: deque[outboxes.Outbox] = deque()
+        self._session_id = self._resume_token = ""
+        self._beat_interval_seconds, self._ttl_seconds = 5.0, 30.0
+        self._window = Window()
+        self._was_connected = False
+        self._stopping = False
+        self.failure: errors.HeadgateError | None = None
+
+    # --- Called from any thread ---
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+        self._started.wait()
+
+    def create_run(self, flow_run_id: str) -> outboxes.Outbox:
+        """Return the outbox of a run that comes into being here."""
+        return self._add(
+            outboxes.Outbox(flow_run_id, fencing_token=1, link=self, created=True)
+        )
+
+    def open_run(self, flow_run_id: str, fencing_token: int) -> outboxes.Outbox:
+        """Return the outbox of a run that was leased to this process; see its ``opened``."""
+        outbox = self._add(
+            outboxes.Outbox(
+                flow_run_id, fencing_token=fencing_token, link=self, created=False
+            )
+        )
+        self._to_open.append(outbox)
+        self.wake(outbox, urgent=True)
+        return outbox
+
+    def close_run(self, outbox: outboxes.Outbox) -> None:
+        """Forget a run that has ended here, when all that it said is committed."""
+        outbox.is_closed = True
+        if outbox.is_settled or outbox.failure is not None:
+            self._outboxes.pop(outbox.flow_run_id, None)
+
+    def outbox(self, flow_run_id: str) -> outboxes.Outbox | None:
+        """Return the outbox of a run of this process."""
+        return self._outboxes.get(flow_run_id)
+
+    def wake(self, outbox: outboxes.Outbox, *, urgent: bool) -> None:
+        """Send what an outbox has, soon or at once."""
+        if not outbox.queued:
+            outbox.queued = True
+            self._ready.append(outbox)
+        if urgent or not self._signalled:
+            # Once per batch: the loop clears it when it sends.
+            self._signalled = True
+            self._call(self._on_wake, urgent)
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """Send what is left, end the session in order, end the thread.
+
+        Returns:
+            Whether all was committed in time.
+        """
+        self._stopping = True
+        self._call(self._on_wake, True)
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive() and all(
+            outbox.is_settled for outbox in self._outboxes.values()
+        )
+
+    def detach(self) -> None:
+        """Let go of all runs, without a word: this process is a fork."""
+        self.failure = errors.MissingContextError("The link belongs to another process.")
+        for outbox in list(self._outboxes.values()):
+            outbox.detach()
+
+    def _add(self, outbox: outboxes.Outbox) -> outboxes.Outbox:
+        self._outboxes[outbox.flow_run_id] = outbox
+        if self.failure is not None:
+            outbox.fail(self.failure)
+        return outbox
+
+    def _call(self, callback: Callable[[bool], None], urgent: bool) -> None:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        try:
+            loop.call_soon_threadsafe(callback, urgent)
+        except RuntimeError:
+            # The loop was closed in between; whoever waits was told by _fail_all.
+            return
+
+    # --- The thread ---
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except BaseException as error:  # the thread's end: those who wait must not wait for ever
+            failure = errors.HeadgateError(
+                f"The link to the server failed: {error!r}; please report it."
+            )
+            self._fail_all(failure)
+            raise
+        finally:
+            self._started.set()
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wake_event = asyncio.Event()
+        self._started.set()
+        try:
+            while not self._is_done():
+                delay = await self._stay_connected()
+                if delay and not self._stopping:
+                    await asyncio.sleep(delay)
+        except errors.HeadgateError as error:
+            self._fail_all(error)
+
+    def _is_done(self) -> bool:
+        outboxes_ = list(self._outboxes.values())
+        return self._stopping and all(o.is_settled or o.failure for o in outboxes_)
+
+    async def _stay_connected(self) -> float:
+        """Connect, however often it takes, and talk until the stream ends.
+
+        Returns:
+            How long to wait before connecting again.
+        """
+        async for attempt in tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(_PASSING),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2.0),
+            stop=self._should_stop_connecting,
+            before_sleep=self._on_connection_failed,
+            reraise=True,
+        ):
+            with attempt:
+                async with self._connect() as stream:
+                    await self._open(stream)
+                    opened = asyncio.get_running_loop().time()
+                    try:
+                        return await self._talk(stream)
+                    except _PASSING as error:
+                        # It was connected: begin anew, with short delays; not in a hot loop
+                        # where the server breaks every stream that it opens.
+                        _logger().debug("The session stream broke: %s", error)
+                        lasted = asyncio.get_running_loop().time() - opened
+                        return 0.01 if lasted > 1.0 else 0.5
+        return 0.0
+
+    def _should_stop_connecting(self, state: tenacity.RetryCallState) -> bool:
+        if self._is_done():
+            return True
+        limit = self._connect_timeout_seconds
+        elapsed = state.seconds_since_start or 0.0
+        return not self._was_connected and limit is not None and elapsed > limit
+
+    def _on_connection_failed(self, state: tenacity.RetryCallState) -> None:
+        # Once per outage, and not for the blink of a restart.
+        if state.attempt_number == 5 and state.outcome is not None:
+            _logger().warning(
+                "The server cannot be reached; trying again until it is back. %s",
+                state.outcome.exception(),
+            )
+
+    async def _open(self, stream: Stream) -> None:
+        """Open the session, or resume it, and learn what of it is committed."""
+        self._to_open.clear()
+        outboxes_ = [o for o in self._outboxes.values() if o.failure is None]
+        opening = frames.encode_open(
+            (o.cursor for o in outboxes_),
+            session_id=self._session_id,
+            resume_token=self._resume_token,
+            name=self._name,
+            sdk=SDK,
+        )
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await stream.write(opening)
+                event = await stream.read()
+                while event is not None and not isinstance(event, frames.SessionOpened):
+                    event = await stream.read()
+        except TimeoutError:
+            msg = f"The server did not open the session within {OPEN_SECONDS:g} s."
+            raise errors.Unavailable(msg) from None
+        except _SESSION_ERRORS as error:
+            if not self._session_id:
+                raise
+            self._session_id = self._resume_token = ""
+            msg = f"The server does not know the session any more: {error}"
+            raise errors.Unavailable(msg) from error
+        if event is None:
+            msg = "The server ended the session before it was open."
+            raise errors.Unavailable(msg)
+        self._window = Window(event.window_items, event.window_bytes)
+        self._was_connected = True
+        self._on_opened(event)
+        # Runs that were added while the answer was on its way.
+        known = {o.flow_run_id for o in outboxes_}
+        for outbox in list(self._outboxes.values()):
+            if not outbox.is_open and outbox.flow_run_id not in known:
+                self._to_open.append(outbox)
+
+    def _on_opened(self, event: frames.SessionOpened) -> None:
+        self._session_id, self._resume_token = event.session_id, event.resume_token
+        self._ttl_seconds = event.ttl_seconds
+        self._beat_interval_seconds = event.beat_interval_seconds
+        for run in event.runs:
+            outbox = self._outboxes.get(run.flow_run_id)
+            if outbox is None:
+                continue
+            if run.error is not None:
+                outbox.fail(run.error)
+                continue
+            outbox.resume(run.committed_seq, run.committed_log_seq)
+            if not outbox.opened.done():
+                outbox.opened.set_result(run)
+            self._ready.append(outbox)
+        self._wake_event.set()
+
+    async def _talk(self, stream: Stream) -> float:
+        """Send and receive until the stream ends; returns as ``_stay_connected``."""
+        sender = asyncio.create_task(self._send(stream))
+        try:
+            return await self._receive(stream, sender)
+        finally:
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+
+    async def _receive(self, stream: Stream, sender: asyncio.Task[None]) -> float:
+        while True:
+            try:
+                # Beats are answered, so silence means that nobody is there.
+                async with asyncio.timeout(self._ttl_seconds):
+                    event = await stream.read()
+            except TimeoutError:
+                msg = f"The server was silent for {self._ttl_seconds:g} s."
+                raise errors.Unavailable(msg) from None
+            if event is None:
+                return 0.0 if self._stopping else LINGER_SECONDS
+            if isinstance(event, frames.GoAway):
+                _logger().debug("The server asks to come again: %s", event.reason)
+                return event.reconnect_after_seconds
+            self._handle(event)
+            if sender.done() and not sender.cancelled() and (error := sender.exception()):
+                raise error
+
+    def _handle(self, event: frames.Event) -> None:
+        if isinstance(event, frames.SessionOpened):
+            self._on_opened(event)
+            return
+        if isinstance(event, frames.BeatAnswered | frames.GoAway):
+            return
+        outbox = self._outboxes.get(event.flow_run_id)
+        if outbox is None:
+            # The last acknowledgements of a run that is closed here.
+            if isinstance(event, frames.Committed):
+                self._free(event.flow_run_id, event.seq)
+            return
+        match event:
+            case frames.Committed():
+                outbox.commit_items(event.seq)
+                self._free(event.flow_run_id, event.seq)
+                self._forget_if_closed(outbox)
+            case frames.LogsCommitted():
+                outbox.commit_logs(event.seq)
+                self._free("log:" + event.flow_run_id, event.seq)
+                self._forget_if_closed(outbox)
+            case frames.Answered():
+                outbox.answer(event)
+                self._free(event.flow_run_id, event.seq)
+            case frames.RunRefused():
+                self._refuse(outbox, event.error)
+            case _:
+                outbox.on_control(event)
+
+    def _forget_if_closed(self, outbox: outboxes.Outbox) -> None:
+        if outbox.is_closed and outbox.is_settled:
+            self._outboxes.pop(outbox.flow_run_id, None)
+            if self._stopping:
+                self._wake_event.set()
+
+    def _refuse(self, outbox: outboxes.Outbox, error: errors.ControlPlaneError) -> None:
+        if isinstance(error, _ITEM_ERRORS) and not isinstance(error, errors.LeaseFenced):
+            _logger().warning("The server refused a state: %s", error)
+            return
+        outbox.fail(error)
+
+    def _free(self, key: str, seq: int) -> None:
+        if self._window.acknowledge(key, seq):
+            self._wake_event.set()
+
+    # --- Sending ---
+
+    def _on_wake(self, urgent: bool) -> None:
+        if urgent:
+            self._wake_event.set()
+        else:
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._wake_event.set)
+
+    async def _send(self, stream: Stream) -> None:
+        loop = asyncio.get_running_loop()
+        last_sent, beat = loop.time(), 0
+        while True:
+            due = last_sent + self._beat_interval_seconds - loop.time()
+            try:
+                async with asyncio.timeout(max(due, 0.0)):
+                    await self._wake_event.wait()
+            except TimeoutError:
+                beat += 1
+                await stream.write(frames.encode_beat(beat))
+                last_sent = loop.time()
+                continue
+            self._wake_event.clear()
+            self._signalled = False
+            if await self._send_what_is_ready(stream):
+                last_sent = loop.time()
+            if self._is_done():
+                await stream.write(frames.encode_close())
+                await stream.finish()
+                return
+
+    async def _send_what_is_ready(self, stream: Stream) -> bool:
+        sent = False
+        if self._to_open:
+            opening = [self._to_open.popleft() for _ in range(len(self._to_open))]
+            await stream.write(frames.encode_open(o.cursor for o in opening))
+            sent = True
+        waiting: list[outboxes.Outbox] = []
+        while self._ready:
+            outbox = self._ready.popleft()
+            # Cleared before it is looked into: what comes later queues it again.
+            outbox.queued = False
+            if not outbox.is_open or outbox.failure is not None:
+                continue
+            while (room := self._window.room) > 0:
+                if not await self._send_batch(stream, outbox, room):
+                    break
+                sent = True
+            else:
+                waiting.append(outbox)
+        # The window is full; an acknowledgement wakes the sender again.
+        self._ready.extend(waiting)
+        return sent
+
+    async def _send_batch(self, stream: Stream, outbox: outboxes.Outbox, room: int) -> bool:
+        run_id, token = outbox.flow_run_id, outbox.fencing_token
+        sent = False
+        if (batch := outbox.take_items(room)) is not None:
+            frame = frames.encode_batch(
+                run_id, token, batch.first_seq, batch.items, barrier=batch.barrier
+            )
+            last = batch.first_seq + len(batch.items) - 1
+            self._window.send(run_id, last, len(batch.items), frame.ByteSize())
+            await stream.write(frame)
+            sent = True
+        # After the items: a run must be there before its lines.
+        if (lines := outbox.take_logs(room)) is not None:
+            frame = frames.encode_logs(run_id, token, lines.first_seq, lines.records)
+            last = lines.first_seq + len(lines.records) - 1
+            self._window.send("log:" + run_id, last, len(lines.records), frame.ByteSize())
+            await stream.write(frame)
+            sent = True
+        return sent
+
+    def _fail_all(self, error: errors.HeadgateError) -> None:
+        self.failure = error
+        for outbox in list(self._outboxes.values()):
+            outbox.fail(error)
+
+
+def _logger() -> logging.Logger:
+    from headgate.logging import get_logger  # sets the handlers up; rarely needed here
+
+    return get_logger("headgate.link")

@@ -1,0 +1,123 @@
+"""What all runs of this process share: the clock, chance, and the links to servers."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import random
+import socket
+import threading
+from collections.abc import AsyncIterator
+
+from headgate import settings
+from headgate.client import session
+from headgate.core import errors, runs
+from headgate.core.clock import Clock, SystemClock
+from headgate.engine.link import Link, Stream
+from headgate.logging import handlers
+
+__all__ = ["clock", "link", "rng", "stop_links"]
+
+#: How long the end of the process waits for what is not committed yet.
+EXIT_SECONDS = 10.0
+
+clock: Clock = SystemClock()
+rng = random.Random()
+
+_lock = threading.Lock()
+#: By what the settings said: the API URL, or the home folder of the embedded server.
+_links: dict[str, Link] = {}
+
+
+def link(*, connect_timeout_seconds: float | None = 30.0) -> Link:
+    """Return the link to the server of the current settings; started if there is none.
+
+    Args:
+        connect_timeout_seconds: How long the first connection may take; None: for ever.
+
+    Raises:
+        ServerStartError: No server is configured and the embedded one did not start.
+    """
+    now = settings.current()
+    key = now.api_url or f"embedded:{now.home}"
+    found = _links.get(key)
+    if found is not None and found.failure is None:
+        return found
+    with _lock:
+        found = _links.get(key)
+        if found is not None and found.failure is None:
+            return found
+        made = Link(
+            _connector(now),
+            name=f"{socket.gethostname()}:{os.getpid()}",
+            connect_timeout_seconds=connect_timeout_seconds,
+        )
+        if not _links:
+            atexit.register(stop_links)
+            handlers.set_sink(_sink)
+        made.start()
+        _links[key] = made
+        return made
+
+
+class _connector:  # noqa: N801  # is called as the function it stands for
+    """Opens streams to the server of some settings."""
+
+    def __init__(self, now: settings.Settings) -> None:
+        from headgate.client import embedded
+
+        self._ensure_server = embedded.ensure_server
+        # Here, in the thread of the user, so that a server that does not start says so there.
+        self._api_url = now.api_url or embedded.ensure_server()
+        self._is_embedded = now.api_url is None
+
+    @contextlib.asynccontextmanager
+    async def __call__(self) -> AsyncIterator[Stream]:
+        if self._is_embedded:
+            import asyncio
+
+            # The embedded server ends itself when idle, and may have been killed.
+            self._api_url = await asyncio.to_thread(self._ensure_server)
+        async with session.connect(self._api_url) as stream:
+            yield stream
+
+
+def stop_links(timeout_seconds: float = EXIT_SECONDS) -> None:
+    """Send what is left and end all sessions in order; at the end of the process by itself."""
+    with _lock:
+        links = list(_links.values())
+        _links.clear()
+    atexit.unregister(stop_links)
+    for one in links:
+        if not one.stop(timeout_seconds) and one.failure is None:
+            handlers.set_sink(None)
+            from headgate.logging import get_logger
+
+            get_logger("headgate.link").warning(
+                "The process ended before the server had stored everything that its runs "
+                "reported; see whether the server runs."
+            )
+
+
+def _sink(record: runs.LogRecord) -> None:
+    for one in list(_links.values()):
+        outbox = one.outbox(record.flow_run_id)
+        if outbox is not None:
+            # The run hears of the failure by its next state; a log line need not say so.
+            with contextlib.suppress(errors.HeadgateError):
+                outbox.log(record)
+            return
+
+
+def _forget_links() -> None:
+    """Begin anew in a fork: threads and connections stayed with the parent."""
+    global _lock, rng
+    _lock = threading.Lock()
+    rng = random.Random()
+    for one in _links.values():
+        one.detach()
+    _links.clear()
+
+
+os.register_at_fork(after_in_child=_forget_links)

@@ -1,0 +1,42 @@
+"""Hashes of source code, to tell versions of flows and tasks apart."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["digest", "file_digest"]
+
+
+def digest(fn: Callable[..., Any]) -> str:
+    """Return a hash of the source of a function; of its code where there is no source."""
+    inner: Any = inspect.unwrap(fn)
+    inner = getattr(inner, "__func__", inner)
+    try:
+        text = inspect.getsource(inner)
+    except (OSError, TypeError):
+        code = getattr(inner, "__code__", None)
+        text = repr((code.co_code, code.co_consts)) if code is not None else repr(type(inner))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(fn: Callable[..., Any]) -> str | None:
+    """Return a hash of the file in which a function is; None where there is no file."""
+    inner: Any = inspect.unwrap(fn)
+    try:
+        path = inspect.getsourcefile(getattr(inner, "__func__", inner))
+    except TypeError:
+        return None
+    return _hash_of(path) if path is not None else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _hash_of(path: str) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    except OSError:
+        return None

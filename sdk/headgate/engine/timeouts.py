@@ -1,0 +1,102 @@
+"""Ends sync code that takes too long."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from headgate.core.clock import SystemClock
+
+__all__ = ["inject", "limit"]
+
+_clock = SystemClock()
+
+
+class _Injected(BaseException):
+    """Raised in a thread from outside; becomes the error of the timeout."""
+
+
+@contextlib.contextmanager
+def limit(seconds: float, make_error: Callable[[], Exception]) -> Iterator[None]:
+    """Raise an error in the body of a ``with`` block that takes longer.
+
+    On the main thread by SIGALRM, which also ends a blocking call. On other threads, and where
+    there is no SIGALRM, by an exception that Python raises between two instructions: a blocking
+    call in C ends first.
+
+    Args:
+        seconds: How long the body may take.
+        make_error: Makes the error.
+    """
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    if on_main_thread and hasattr(signal, "SIGALRM"):
+        with _alarm(seconds, make_error):
+            yield
+    else:
+        with _watched(seconds, make_error):
+            yield
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float, make_error: Callable[[], Exception]) -> Iterator[None]:
+    outer_left, _interval = signal.getitimer(signal.ITIMER_REAL)
+    if outer_left and outer_left <= seconds:
+        # The limit around this one ends it first.
+        yield
+        return
+
+    def on_alarm(number: int, frame: FrameType | None) -> None:
+        raise make_error()
+
+    started = _clock.monotonic()
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if outer_left:
+            left = outer_left - (_clock.monotonic() - started)
+            signal.setitimer(signal.ITIMER_REAL, max(left, 0.000_001))
+
+
+@contextlib.contextmanager
+def _watched(seconds: float, make_error: Callable[[], Exception]) -> Iterator[None]:
+    thread_id = threading.get_ident()
+    lock = threading.Lock()
+    over = fired = False
+
+    def fire() -> None:
+        nonlocal fired
+        with lock:
+            if not over:
+                fired = True
+                inject(thread_id, _Injected)
+
+    timer = threading.Timer(seconds, fire)
+    timer.daemon = True
+    timer.start()
+    try:
+        try:
+            yield
+        finally:
+            with lock:
+                over = True
+            timer.cancel()
+            if fired:
+                # Not delivered yet if the body ended by itself in this very moment.
+                inject(thread_id, None)
+    except _Injected as error:
+        raise make_error() from error
+
+
+def inject(thread_id: int, kind: type[BaseException] | None) -> None:
+    """Raise an exception in another thread, between two instructions; None: take it back."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread_id), None if kind is None else ctypes.py_object(kind)
+    )

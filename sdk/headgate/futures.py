@@ -1,0 +1,271 @@
+"""Futures of submitted tasks: what they return is there later."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from headgate.core import errors
+from headgate.core.clock import SystemClock
+from headgate.states import State, get_state_exception
+
+if TYPE_CHECKING:
+    from headgate.engine.effects import Steps
+
+__all__ = [
+    "DoneAndNotDoneFutures",
+    "Future",
+    "FutureList",
+    "as_completed",
+    "resolve_futures_to_results",
+    "resolve_futures_to_states",
+    "wait",
+]
+
+R = TypeVar("R")
+
+_clock = SystemClock()
+
+
+class Future(Generic[R]):
+    """The future of a task run.
+
+    A task runner of one's own makes it with the id of the run, and ends it with ``end``.
+
+    Args:
+        task_run_id: UUID text of the run.
+        current: Returns the state of the run while it has not ended.
+        start_elsewhere: Called before a thread blocks on a run that only this very thread could
+            execute; starts it on another one. Raises if that is too late.
+    """
+
+    def __init__(
+        self,
+        task_run_id: str,
+        *,
+        current: Callable[[], State[R]] | None = None,
+        start_elsewhere: Callable[[], None] | None = None,
+    ) -> None:
+        """Make the future of a run that has not ended."""
+        self.task_run_id = task_run_id
+        self._current = current
+        self._start_elsewhere = start_elsewhere
+        self._ended: concurrent.futures.Future[State[R]] = concurrent.futures.Future()
+
+    @property
+    def state(self) -> State[R]:
+        """Where the run stands; does not wait."""
+        if self._ended.done():
+            return self._ended.result()
+        if self._current is None:
+            from headgate import states
+
+            return states.Pending(task_run_id=self.task_run_id)
+        return self._current()
+
+    def done(self) -> bool:
+        """Say whether the run has ended."""
+        return self._ended.done()
+
+    def end(self, state: State[R]) -> None:
+        """Set the state that the run ended in; for task runners. Runs the callbacks."""
+        self._current = self._start_elsewhere = None
+        if not self._ended.done():
+            self._ended.set_result(state)
+
+    def track_in(self, futures: set[concurrent.futures.Future[Any]]) -> None:
+        """Keep the future below in a set for as long as the run has not ended; for task runners."""
+        futures.add(self._ended)
+        self._ended.add_done_callback(futures.discard)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until the run has ended, or for so many seconds."""
+        if self._ended.done():
+            return
+        self._make_way()
+        from headgate.engine import effects
+
+        try:
+            effects.Wait(self._ended, timeout).perform()
+        except concurrent.futures.TimeoutError:
+            return
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
+        """Block until the run has ended, and return its result.
+
+        Args:
+            timeout: How many seconds to wait at most. Default: for ever.
+            raise_on_failure: Raise what made the run fail; otherwise it is returned.
+
+        Raises:
+            TimeoutError: The run has not ended in time.
+        """
+        self.wait(timeout)
+        self._demand(timeout)
+        return self.state.result(raise_on_failure)
+
+    async def wait_async(self, timeout: float | None = None) -> None:
+        """Await the end of the run; see ``wait``."""
+        from headgate.engine import effects
+
+        try:
+            await effects.Wait(self._ended, timeout).perform_async()
+        except TimeoutError:
+            return
+
+    async def result_async(
+        self, timeout: float | None = None, raise_on_failure: bool = True
+    ) -> R:
+        """Await the result of the run; see ``result``."""
+        await self.wait_async(timeout)
+        self._demand(timeout)
+        return self.state.result(raise_on_failure)
+
+    aresult = result_async
+
+    def __await__(self) -> Generator[Any, Any, R]:
+        """Await the result of the run."""
+        return self.result_async().__await__()
+
+    def add_done_callback(self, fn: Callable[[Future[R]], object]) -> None:
+        """Call a function with this future when the run has ended; at once if it has.
+
+        It runs on the thread that ended the run. What it raises is logged.
+        """
+        self._ended.add_done_callback(lambda _ended: fn(self))
+
+    def wait_steps(self) -> Steps[None]:
+        """Wait within the engine."""
+        from headgate.engine import effects
+
+        class Waiting(effects.Wait):
+            """Makes way only where it blocks."""
+
+            __slots__ = ()
+
+            def perform(waiting) -> Any:  # noqa: N805  # `self` is the future
+                self._make_way()
+                return super().perform()
+
+        yield Waiting(self._ended)
+
+    def _make_way(self) -> None:
+        start_elsewhere = self._start_elsewhere
+        if start_elsewhere is not None:
+            start_elsewhere()
+
+    def _demand(self, timeout: float | None) -> None:
+        if not self._ended.done():
+            msg = f"Task run {self.task_run_id} did not end within {timeout} seconds; wait longer."
+            raise TimeoutError(msg)
+
+    def __repr__(self) -> str:
+        """``Future('0190...', Running())``."""
+        return f"Future({self.task_run_id!r}, {self.state!r})"
+
+
+class FutureList(list[Future[R]]):
+    """Futures, e.g. of ``Task.map``, with ways to wait for all of them."""
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until all have ended, or for so many seconds."""
+        wait(self, timeout)
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[R]:
+        """Block until all have ended, and return their results in order.
+
+        Args:
+            timeout: How many seconds to wait for all of them.
+            raise_on_failure: Raise what made the first of them fail, in order.
+
+        Raises:
+            TimeoutError: They have not all ended in time.
+        """
+        deadline = None if timeout is None else _clock.monotonic() + timeout
+        results: list[R] = []
+        for future in self:
+            left = None if deadline is None else max(0.0, deadline - _clock.monotonic())
+            results.append(future.result(left, raise_on_failure))
+        return results
+
+
+class DoneAndNotDoneFutures(NamedTuple):
+    """What ``wait`` returns."""
+
+    done: set[Future[Any]]
+    not_done: set[Future[Any]]
+
+
+def wait(futures: Iterable[Future[Any]], timeout: float | None = None) -> DoneAndNotDoneFutures:
+    """Block until all have ended, or for so many seconds.
+
+    Returns:
+        Those that have ended, and those that have not.
+    """
+    waited = set(futures)
+    deadline = None if timeout is None else _clock.monotonic() + timeout
+    for future in waited:
+        future.wait(None if deadline is None else max(0.0, deadline - _clock.monotonic()))
+    done = {future for future in waited if future.done()}
+    return DoneAndNotDoneFutures(done, waited - done)
+
+
+def as_completed(
+    futures: Iterable[Future[R]], timeout: float | None = None
+) -> Iterator[Future[R]]:
+    """Yield futures in the order in which they end.
+
+    Args:
+        futures: The futures.
+        timeout: How many seconds to wait for all of them.
+
+    Raises:
+        TimeoutError: They have not all ended in time.
+    """
+    import queue
+
+    from headgate.engine import blocking
+
+    waited = set(futures)
+    ended: queue.SimpleQueue[Future[R]] = queue.SimpleQueue()
+    for future in waited:
+        future._make_way()  # pyright: ignore[reportPrivateUsage]  # of this module
+        future.add_done_callback(ended.put)
+    deadline = None if timeout is None else _clock.monotonic() + timeout
+    for left in range(len(waited), 0, -1):
+        seconds = None if deadline is None else max(0.0, deadline - _clock.monotonic())
+        try:
+            with blocking.released():
+                future = ended.get(timeout=seconds)
+        except queue.Empty:
+            msg = f"{left} of {len(waited)} futures did not end within {timeout} seconds."
+            raise TimeoutError(msg) from None
+        yield future
+
+
+def resolve_futures_to_states(value: Any) -> Any:
+    """Wait for the futures in a value, at any depth, and replace them by their states."""
+    from headgate.engine import effects, resolve
+
+    return effects.drive(resolve.states_of(value))
+
+
+def resolve_futures_to_results(value: Any) -> Any:
+    """Wait for the futures in a value, at any depth, and replace them by their results.
+
+    Raises:
+        Exception: What made one of the runs fail.
+    """
+    from headgate.engine import effects, resolve
+
+    upstream = resolve.find([value])
+    for future, _allowed in upstream.futures:
+        effects.drive(future.wait_steps())
+    for future, _allowed in upstream.futures:
+        if not future.state.is_completed():
+            if future.state.is_terminal:
+                raise get_state_exception(future.state)
+            msg = f"Task run {future.task_run_id} is {future.state.name} and has no result."
+            raise errors.UnfinishedRun(msg, future.state)
+    return resolve.values_of(value) if upstream.replace else value

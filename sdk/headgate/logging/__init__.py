@@ -1,0 +1,17 @@
+"""Logging from within runs: to the console, and to the server with the run."""
+
+from headgate.logging.loggers import (
+    disable_run_logger,
+    flow_run_logger,
+    get_logger,
+    get_run_logger,
+    task_run_logger,
+)
+
+__all__ = [
+    "disable_run_logger",
+    "flow_run_logger",
+    "get_logger",
+    "get_run_logger",
+    "task_run_logger",
+]

@@ -1,0 +1,248 @@
+"""When a deployment runs by itself, as flow authors write it: ``Cron``, ``Interval``, ``RRule``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from headgate.core import clock, deployments, errors
+
+__all__ = ["Cron", "Interval", "RRule", "Schedule", "construct"]
+
+_KEYS = ("interval", "cron", "rrule")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A rule, and what goes with it.
+
+    Attributes:
+        rule: What gives the times.
+        active: False: it rests.
+        parameters: Parameters of its runs, merged over those of the deployment.
+        slug: A stable name within the deployment, so that deploying again changes this
+            schedule in place.
+        max_scheduled_runs: How many future runs are made ahead.
+    """
+
+    rule: deployments.ScheduleRule
+    active: bool = True
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    slug: str | None = None
+    max_scheduled_runs: int = deployments.MAX_SCHEDULED_RUNS
+
+
+def Cron(  # noqa: N802  # a constructor by the name that users know
+    cron: str,
+    /,
+    timezone: str | None = None,
+    day_or: bool = True,
+    active: bool = True,
+    parameters: Mapping[str, Any] | None = None,
+    slug: str | None = None,
+    max_scheduled_runs: int | None = None,
+) -> Schedule:
+    """Make a schedule by a cron expression.
+
+    Args:
+        cron: Five or six fields, or a macro such as ``@daily``; no ``R`` or ``H``.
+        timezone: IANA name of the time zone of the clock fields. Default: UTC.
+        day_or: With both a day of month and a day of week: whether one is enough.
+        active: False: the schedule rests.
+        parameters: Parameters of its runs, merged over those of the deployment.
+        slug: A stable name within the deployment.
+        max_scheduled_runs: How many future runs are made ahead. Default: 100.
+
+    Raises:
+        InvalidArgument: The expression or the time zone is wrong.
+    """
+    rule = deployments.CronRule(expression=cron, time_zone=timezone or "UTC", day_or=day_or)
+    return _schedule(rule, active, parameters, slug, max_scheduled_runs)
+
+
+def Interval(  # noqa: N802  # a constructor by the name that users know
+    interval: timedelta | float | str,
+    /,
+    anchor_date: datetime | None = None,
+    timezone: str | None = None,
+    active: bool = True,
+    parameters: Mapping[str, Any] | None = None,
+    slug: str | None = None,
+    max_scheduled_runs: int | None = None,
+) -> Schedule:
+    """Make a schedule at a fixed distance.
+
+    Args:
+        interval: A ``timedelta``, seconds, or ISO 8601 text such as ``PT15M``; at least 1 s.
+        anchor_date: A time that the series goes through. Default: now.
+        timezone: IANA name; intervals of whole days keep the wall-clock time there across
+            changes of summer time. Default: UTC.
+        active: False: the schedule rests.
+        parameters: Parameters of its runs, merged over those of the deployment.
+        slug: A stable name within the deployment.
+        max_scheduled_runs: How many future runs are made ahead. Default: 100.
+
+    Raises:
+        InvalidArgument: The interval or the time zone is wrong.
+    """
+    anchor = anchor_date or clock.SystemClock().now()
+    if anchor.tzinfo is None:
+        anchor = anchor.replace(tzinfo=UTC)
+    rule = deployments.IntervalRule(
+        interval_seconds=_seconds(interval), anchor_time=anchor, time_zone=timezone or "UTC"
+    )
+    return _schedule(rule, active, parameters, slug, max_scheduled_runs)
+
+
+def RRule(  # noqa: N802  # a constructor by the name that users know
+    rrule: str,
+    /,
+    timezone: str | None = None,
+    active: bool = True,
+    parameters: Mapping[str, Any] | None = None,
+    slug: str | None = None,
+    max_scheduled_runs: int | None = None,
+) -> Schedule:
+    """Make a schedule by an RFC 5545 recurrence rule.
+
+    Args:
+        rrule: ``RRULE:...`` text, with an optional ``DTSTART`` line; no ``COUNT``.
+        timezone: IANA name of the time zone. Default: UTC.
+        active: False: the schedule rests.
+        parameters: Parameters of its runs, merged over those of the deployment.
+        slug: A stable name within the deployment.
+        max_scheduled_runs: How many future runs are made ahead. Default: 100.
+
+    Raises:
+        InvalidArgument: The rule or the time zone is wrong.
+    """
+    rule = deployments.RecurrenceRule(rule=rrule, time_zone=timezone or "UTC")
+    return _schedule(rule, active, parameters, slug, max_scheduled_runs)
+
+
+def construct(
+    *,
+    interval: Any = None,
+    cron: str | Iterable[str] | None = None,
+    rrule: str | Iterable[str] | None = None,
+    schedule: Any = None,
+    schedules: Iterable[Any] | None = None,
+    anchor_date: datetime | None = None,
+    timezone: str | None = None,
+) -> list[Schedule] | None:
+    """Make schedules of what ``serve`` and ``deploy`` are given.
+
+    Args:
+        interval: A ``timedelta``, seconds or ISO 8601 text, or several of these.
+        cron: A cron expression, or several.
+        rrule: A recurrence rule, or several.
+        schedule: A ``Schedule``, or a dictionary with ``cron``, ``interval`` or ``rrule``.
+        schedules: Several of these.
+        anchor_date: Goes with ``interval``.
+        timezone: Goes with ``interval``, ``cron`` or ``rrule``.
+
+    Returns:
+        The schedules; None where nothing was given, so that those on the server stay.
+
+    Raises:
+        InvalidArgument: More than one kind was given, or one of them is wrong.
+    """
+    given = [
+        name
+        for name, value in (
+            ("interval", interval),
+            ("cron", cron),
+            ("rrule", rrule),
+            ("schedule", schedule),
+            ("schedules", schedules),
+        )
+        if value is not None
+    ]
+    if len(given) > 1:
+        raise errors.InvalidArgument.of(
+            given[1], f"goes not together with {given[0]}; give one of them, or `schedules`."
+        )
+    if anchor_date is not None and interval is None:
+        raise errors.InvalidArgument.of("anchor_date", "goes with interval only.")
+    if timezone is not None and not set(given) & set(_KEYS):
+        raise errors.InvalidArgument.of("timezone", "goes with interval, cron or rrule only.")
+    if schedule is not None:
+        return [_normalised(schedule)]
+    if schedules is not None:
+        return [_normalised(item) for item in schedules]
+    if interval is not None:
+        return [Interval(item, anchor_date, timezone) for item in _several(interval)]
+    if cron is not None:
+        return [Cron(item, timezone) for item in _several(cron)]
+    if rrule is not None:
+        return [RRule(item, timezone) for item in _several(rrule)]
+    return None
+
+
+def _several(value: Any) -> Sequence[Any]:
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return list(cast("Iterable[Any]", value))
+    return [value]
+
+
+def _normalised(item: Any) -> Schedule:
+    if isinstance(item, Schedule):
+        return item
+    if isinstance(item, Mapping):
+        return _of_mapping(dict(cast("Mapping[str, Any]", item)))
+    raise errors.InvalidArgument.of(
+        "schedules",
+        f"takes Cron(...), Interval(...), RRule(...) or a dictionary, not {item!r}.",
+    )
+
+
+def _of_mapping(item: dict[str, Any]) -> Schedule:
+    kinds = [key for key in _KEYS if item.get(key) is not None]
+    if len(kinds) != 1:
+        raise errors.InvalidArgument.of(
+            "schedules", f"needs one of cron, interval and rrule, and {item!r} has {len(kinds)}."
+        )
+    options = {key: value for key, value in item.items() if key not in _KEYS}
+    make = {"cron": Cron, "interval": Interval, "rrule": RRule}[kinds[0]]
+    try:
+        return make(item[kinds[0]], **options)
+    except TypeError as problem:
+        raise errors.InvalidArgument.of("schedules", f"{item!r} does not fit: {problem}.") from None
+
+
+def _schedule(
+    rule: deployments.ScheduleRule,
+    active: bool,
+    parameters: Mapping[str, Any] | None,
+    slug: str | None,
+    max_scheduled_runs: int | None,
+) -> Schedule:
+    from headgate.core import schedules as rules  # croniter and dateutil: only who schedules pays
+
+    violations = rules.validate(rule)
+    if violations:
+        raise errors.InvalidArgument(violations)
+    return Schedule(
+        rule=rule,
+        active=active,
+        parameters=dict(parameters or {}),
+        slug=slug,
+        max_scheduled_runs=max_scheduled_runs or deployments.MAX_SCHEDULED_RUNS,
+    )
+
+
+def _seconds(interval: timedelta | float | str) -> float:
+    if isinstance(interval, timedelta):
+        return interval.total_seconds()
+    if isinstance(interval, str):
+        from pydantic import TypeAdapter, ValidationError  # reads ISO 8601; only for text
+
+        try:
+            return TypeAdapter(timedelta).validate_python(interval).total_seconds()
+        except ValidationError:
+            raise errors.InvalidArgument.of(
+                "interval", f"must be a timedelta, seconds or ISO 8601 text, not {interval!r}."
+            ) from None
+    return float(interval)

@@ -1,0 +1,395 @@
+"""States as users meet them: a state with its result, and a function that makes each kind.
+
+``Completed(message="Nothing new", name="Skipped")`` returned from a flow or task becomes its final
+state. The record that is stored and sent is ``headgate.core.states.State``; this one adds what
+lives in the process only: the result, or the exception.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeGuard, TypeVar, cast
+
+from headgate.core import errors, ids, states
+from headgate.core.clock import SystemClock
+from headgate.core.states import StateDetails, StateType
+
+__all__ = [
+    "AwaitingRetry",
+    "Cancelled",
+    "Cancelling",
+    "Completed",
+    "Crashed",
+    "Failed",
+    "Late",
+    "Paused",
+    "Pending",
+    "Retrying",
+    "Running",
+    "Scheduled",
+    "State",
+    "StateDetails",
+    "StateGroup",
+    "StateType",
+    "Suspended",
+    "from_record",
+    "get_state_exception",
+    "is_state_iterable",
+    "new",
+    "raise_state_exception",
+]
+
+R = TypeVar("R")
+
+_clock = SystemClock()
+
+
+class _NotKept:
+    """In the place of a result that is not in this process and was not stored."""
+
+    def __repr__(self) -> str:
+        return "<not kept>"
+
+
+_NOT_KEPT = _NotKept()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class State(states.State, Generic[R]):
+    """Where a run stands, with its result where it has one.
+
+    Attributes:
+        data: The result of a completed run, the exception of one that failed; a payload where
+            they are kept elsewhere.
+        flow_run_id: The flow run whose state this is; None for a state made by hand.
+        task_run_id: The same for a task run.
+    """
+
+    data: Any = None
+    flow_run_id: str | None = None
+    task_run_id: str | None = None
+
+    @property
+    def state_details(self) -> StateDetails:
+        """The same as ``details``."""
+        return self.details
+
+    def result(self, raise_on_failure: bool = True, retry_result_failure: bool = True) -> Any:
+        """Return the result of the run.
+
+        Args:
+            raise_on_failure: Raise what made the run fail; otherwise it is returned.
+            retry_result_failure: Whether reading a stored result is tried again.
+
+        Raises:
+            UnfinishedRun: The run has not ended.
+            UpstreamTaskError: It is NotReady: a run it builds on did not complete.
+            PausedRun: It is paused.
+            MissingResult: It completed, and its result was not kept.
+        """
+        if self.type is StateType.PAUSED:
+            msg = "The run is paused; its result is there when it was resumed and has completed."
+            raise errors.PausedRun(msg, self)
+        if not self.is_terminal:
+            if isinstance(self.data, errors.UpstreamTaskError):
+                raise self.data
+            msg = f"The run is {self.name} and has no result yet; wait until it has ended."
+            raise errors.UnfinishedRun(msg, self)
+        if self.type is not StateType.COMPLETED:
+            exception = get_state_exception(self)
+            if raise_on_failure:
+                raise exception
+            return exception
+        if self.data is _NOT_KEPT or isinstance(self.data, states.Payload):
+            msg = "The run completed, and its result was not kept; let the run store what you need."
+            raise errors.MissingResult(msg)
+        return self.data
+
+    async def aresult(
+        self, raise_on_failure: bool = True, retry_result_failure: bool = True
+    ) -> Any:
+        """Return the result of the run; see ``result``."""
+        return self.result(raise_on_failure, retry_result_failure)
+
+    def copy(self, **changes: Any) -> State[R]:
+        """Return the same state with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def fresh_copy(self, **changes: Any) -> State[R]:
+        """Return the state as one to be entered now: with a new id and time."""
+        return dataclasses.replace(
+            self, **{"id": ids.new_id(), "timestamp": _clock.now(), **changes}
+        )
+
+    def record(self) -> states.State:
+        """Return what is stored and sent of it."""
+        return states.State(
+            id=self.id,
+            type=self.type,
+            name=self.name,
+            timestamp=self.timestamp,
+            message=self.message,
+            details=self.details,
+            data=self.data if isinstance(self.data, states.Payload) else None,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Two states are equal when they are one transition."""
+        return isinstance(other, states.State) and other.id == self.id
+
+    def __hash__(self) -> int:
+        """Hash by the id."""
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        """``Completed()``, or ``Completed(message='Nothing new', name='Skipped')``."""
+        message = f"message={self.message!r}" if self.message else ""
+        name = f"name={self.name!r}" if self.name != self.type.default_name else ""
+        return f"{self.type.default_name}({', '.join(part for part in (message, name) if part)})"
+
+    __str__ = __repr__
+
+
+def new(
+    type: StateType,
+    *,
+    name: str | None = None,
+    message: str | None = None,
+    data: Any = None,
+    details: StateDetails = states.NO_DETAILS,
+    timestamp: datetime | None = None,
+    flow_run_id: str | None = None,
+    task_run_id: str | None = None,
+) -> State[Any]:
+    """Make a state that is entered now."""
+    return State(
+        id=ids.new_id(),
+        type=type,
+        name=name or type.default_name,
+        timestamp=timestamp or _clock.now(),
+        message=message or "",
+        details=details,
+        data=data,
+        flow_run_id=flow_run_id,
+        task_run_id=task_run_id,
+    )
+
+
+def from_record(
+    record: states.State, *, flow_run_id: str | None = None, task_run_id: str | None = None
+) -> State[Any]:
+    """Make a state of one that came from the server."""
+    if isinstance(record, State):
+        return cast("State[Any]", record)
+    return State(
+        id=record.id,
+        type=record.type,
+        name=record.name,
+        timestamp=record.timestamp,
+        message=record.message,
+        details=record.details,
+        data=_NOT_KEPT if record.data is None else record.data,
+        flow_run_id=flow_run_id,
+        task_run_id=task_run_id,
+    )
+
+
+def Scheduled(scheduled_time: datetime | None = None, **fields: Any) -> State[Any]:  # noqa: N802  # a state's name
+    """Make a state: will run at a time. Default: now."""
+    details = StateDetails(scheduled_time=scheduled_time or _clock.now())
+    return new(StateType.SCHEDULED, details=details, **fields)
+
+
+def Late(scheduled_time: datetime | None = None, **fields: Any) -> State[Any]:  # noqa: N802  # a state's name
+    """Make a state: its time has passed, and it has not started."""
+    return Scheduled(scheduled_time, **{"name": "Late", **fields})
+
+
+def AwaitingRetry(scheduled_time: datetime | None = None, **fields: Any) -> State[Any]:  # noqa: N802  # a state's name
+    """Make a state: will be tried again at a time. Default: now."""
+    return Scheduled(scheduled_time, **{"name": "AwaitingRetry", **fields})
+
+
+def Pending(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
+    """Make a state: taken, not running yet."""
+    return new(StateType.PENDING, **fields)
+
+
+def Running(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
+    """Make a state: user code is executing."""
+    return new(StateType.RUNNING, **fields)
+
+
+def Retrying(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
+    """Make a state: user code is executing again."""
+    return new(StateType.RUNNING, **{"name": "Retrying", **fields})
+
+
+def Completed(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
+    """Make a state: ended well.
+
+    Args:
+        **fields: ``name``, ``message``, ``data`` (the result).
+    """
+    return new(StateType.COMPLETED, **fields)
+
+
+def Failed(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
+    """Make a state: failed.
+
+    Args:
+        **fields: ``name``, ``message``, ``data`` (the exception).
+    """
+    return new(StateType.FAILED, **fields)
+
+
+def Crashed(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
+    """Make a state: lost with its process."""
+    return new(StateType.CRASHED, **fields)
+
+
+def Cancelling(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
+    """Make a state: asked to end."""
+    return new(StateType.CANCELLING, **fields)
+
+
+def Cancelled(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
+    """Make a state: ended because somebody asked for it."""
+    return new(StateType.CANCELLED, **fields)
+
+
+def Paused(  # noqa: N802  # a state's name
+    timeout_seconds: float | None = None,
+    pause_expiration_time: datetime | None = None,
+    reschedule: bool = False,
+    pause_key: str | None = None,
+    **fields: Any,
+) -> State[Any]:
+    """Make a state: waits to be resumed.
+
+    Args:
+        timeout_seconds: The pause fails after this time.
+        pause_expiration_time: Or at this time.
+        reschedule: The process ends, and resuming schedules the run anew.
+        pause_key: A key that lets one pause fire once only.
+        **fields: ``name``, ``message``.
+
+    Raises:
+        ValueError: Both a time and a timeout are given.
+    """
+    if timeout_seconds is not None and pause_expiration_time is not None:
+        msg = "A pause ends after a timeout or at a time, not both; give one of them."
+        raise ValueError(msg)
+    if timeout_seconds is not None:
+        pause_expiration_time = _clock.now() + timedelta(seconds=timeout_seconds)
+    details = StateDetails(
+        pause_expire_time=pause_expiration_time, pause_reschedule=reschedule, pause_key=pause_key
+    )
+    return new(StateType.PAUSED, details=details, **fields)
+
+
+def Suspended(  # noqa: N802  # a state's name
+    timeout_seconds: float | None = None,
+    pause_expiration_time: datetime | None = None,
+    pause_key: str | None = None,
+    **fields: Any,
+) -> State[Any]:
+    """Make a state: waits to be resumed, and its process has ended."""
+    return Paused(
+        timeout_seconds,
+        pause_expiration_time,
+        reschedule=True,
+        pause_key=pause_key,
+        **{"name": "Suspended", **fields},
+    )
+
+
+def is_state_iterable(value: object) -> TypeGuard[Iterable[State[Any]]]:
+    """Say whether a value is a list, tuple or set of states, of one at least."""
+    if not isinstance(value, (list, tuple, set)) or not value:
+        return False
+    return all(isinstance(item, State) for item in cast("Iterable[object]", value))
+
+
+class StateGroup:
+    """Counts states by what they are.
+
+    Args:
+        states: The states.
+    """
+
+    def __init__(self, states: Iterable[State[Any]]) -> None:
+        """Count them."""
+        self.states = list(states)
+        self.type_counts = Counter(state.type for state in self.states)
+        self.total_count = len(self.states)
+        self.final_count = sum(state.is_terminal for state in self.states)
+        self.not_final_count = self.total_count - self.final_count
+
+    @property
+    def fail_count(self) -> int:
+        """How many have failed or crashed."""
+        return self.type_counts[StateType.FAILED] + self.type_counts[StateType.CRASHED]
+
+    def all_completed(self) -> bool:
+        """Whether all ended well."""
+        return self.type_counts[StateType.COMPLETED] == self.total_count
+
+    def any_cancelled(self) -> bool:
+        """Whether one was cancelled."""
+        return self.type_counts[StateType.CANCELLED] > 0
+
+    def any_failed(self) -> bool:
+        """Whether one has failed or crashed."""
+        return self.fail_count > 0
+
+    def any_paused(self) -> bool:
+        """Whether one is paused."""
+        return self.type_counts[StateType.PAUSED] > 0
+
+    def all_final(self) -> bool:
+        """Whether all have ended."""
+        return self.not_final_count == 0
+
+
+_WRAPPERS: dict[StateType, type[errors.RunEndedError]] = {
+    StateType.FAILED: errors.FailedRun,
+    StateType.CRASHED: errors.CrashedRun,
+    StateType.CANCELLED: errors.CancelledRun,
+}
+
+
+def get_state_exception(state: State[Any]) -> BaseException:
+    """Return what made a run fail, crash or be cancelled.
+
+    It is the run's own exception where that is at hand; else ``FailedRun``, ``CrashedRun`` or
+    ``CancelledRun`` with the message of the state.
+
+    Raises:
+        ValueError: The run did not end this way.
+    """
+    wrapper = _WRAPPERS.get(state.type)
+    if wrapper is None:
+        msg = f"The run is {state.name}; only one that failed, crashed or was cancelled has an "
+        raise ValueError(msg + "exception.")
+    data = state.data
+    if isinstance(data, BaseException):
+        return data
+    if isinstance(data, State):
+        data = [cast("State[Any]", data)]
+    if is_state_iterable(data):
+        for inner in data:
+            if inner.type in _WRAPPERS:
+                return get_state_exception(inner)
+    if isinstance(data, str) and data:
+        return wrapper(data, state)
+    return wrapper(state.message or f"The run ended as {state.name}.", state)
+
+
+def raise_state_exception(state: State[Any]) -> None:
+    """Raise what made a run fail, crash or be cancelled; do nothing if it did not."""
+    if state.type in _WRAPPERS:
+        raise get_state_exception(state)

@@ -1,0 +1,1 @@
+"""Small parts that users import by name."""

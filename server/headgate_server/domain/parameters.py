@@ -1,0 +1,76 @@
+"""Parameters of runs, and the JSON Schema that a deployment may hold them to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from headgate.core import errors
+from headgate_server.domain import checks
+
+
+def check_schema(schema: str, field: str) -> list[errors.Violation]:
+    """Say what is wrong with a schema; an empty text means that anything goes."""
+    if not schema:
+        return []
+    # Imported where it is needed: it takes as long to load as all else that a server needs
+    # to answer its first call.
+    import jsonschema
+
+    try:
+        parsed = checks.parse_json(schema)
+        jsonschema.Draft202012Validator.check_schema(parsed)
+    except ValueError as error:
+        return [errors.Violation(field, f"The schema is not a JSON text: {error}")]
+    except jsonschema.SchemaError as error:
+        return [errors.Violation(field, f"The schema is not a JSON Schema: {error.message}")]
+    if not isinstance(parsed, dict):
+        return [errors.Violation(field, "The schema of parameters is a JSON object.")]
+    return []
+
+
+def check(
+    parameters: Mapping[str, str], schema: str, field: str, *, complete: bool = True
+) -> list[errors.Violation]:
+    """Say which parameters do not fit the schema.
+
+    Args:
+        parameters: Name to JSON text; all of them parse.
+        schema: The schema, known to be one; empty: anything goes.
+        field: The path of the parameters in the request.
+        complete: Whether required parameters must be there.
+    """
+    if not schema:
+        return []
+    import jsonschema
+
+    parsed = checks.parse_json(schema)
+    values = {name: checks.parse_json(text) for name, text in parameters.items()}
+    violations = [
+        errors.Violation(f"{field}[{name!r}]", f"There is no parameter {name!r}; check its name.")
+        for name in _unknown(values, parsed)
+    ]
+    validator = jsonschema.Draft202012Validator(parsed)
+    try:
+        for error in _errors(validator, values):
+            if error.validator == "required" and not error.path:
+                if complete:
+                    violations.append(errors.Violation(field, f"{error.message}."))
+                continue
+            path = "".join(f"[{part!r}]" for part in error.path)
+            violations.append(errors.Violation(f"{field}{path}", f"{error.message}."))
+    except Exception as error:
+        return [errors.Violation(field, f"The schema cannot be applied: {error}")]
+    return violations
+
+
+def _errors(validator: Any, values: Mapping[str, Any]) -> Iterator[Any]:
+    yield from sorted(validator.iter_errors(values), key=lambda error: list(map(str, error.path)))
+
+
+def _unknown(values: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+    """Return the names that a schema which lists its properties does not list."""
+    known = schema.get("properties")
+    if not isinstance(known, dict) or "additionalProperties" in schema:
+        return []
+    return [name for name in values if name not in known]

@@ -1,0 +1,71 @@
+"""The runs that schedules want: made when a deployment changes, topped up by a loop."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from headgate.core import deployments, names
+from headgate_server.domain import schedule_plan
+from headgate_server.services.notifier import Signal
+from headgate_server.storage.interface import Transaction
+
+
+class Scheduling:
+    """Makes the runs that the schedules of deployments want.
+
+    Args:
+        new_id: Makes ids.
+        rng: Where chance comes from, for names.
+
+    Attributes:
+        changed: Given when a deployment has changed; the loop waits for it.
+    """
+
+    def __init__(self, *, new_id: Callable[[], str], rng: random.Random) -> None:
+        """Make it."""
+        self.changed = Signal()
+        self._new_id = new_id
+        self._rng = rng
+
+    def wake(self) -> None:
+        """Let the loop look at the deployments now."""
+        self.changed.give()
+
+    def insert_runs(self, tx: Transaction, deployment: deployments.Deployment) -> int:
+        """Insert the runs that are wanted and not there yet; return how many.
+
+        A run that was cancelled, or has moved on, keeps its key: it is not made again.
+        """
+        now = tx.now()
+        inserted = 0
+        for planned in schedule_plan.plan(deployment, now):
+            key = planned.idempotency_key
+            if tx.flow_runs.find_idempotent(deployment.flow_id, key) is not None:
+                continue
+            tx.flow_runs.insert(
+                schedule_plan.make_run(
+                    deployment,
+                    planned,
+                    id=self._new_id(),
+                    state_id=self._new_id(),
+                    name=names.random_name(self._rng),
+                    now=now,
+                )
+            )
+            inserted += 1
+        return inserted
+
+    def count_missing(self, tx: Transaction, deployment: deployments.Deployment) -> int:
+        """Count the runs that are wanted and not there yet."""
+        return sum(
+            tx.flow_runs.find_idempotent(deployment.flow_id, planned.idempotency_key) is None
+            for planned in schedule_plan.plan(deployment, tx.now())
+        )
+
+    def top_up(self, tx: Transaction, deployment: deployments.Deployment) -> int:
+        """Insert what is missing, unless the deployment has changed since it was read."""
+        current = tx.deployments.get(deployment.id)
+        if current is None or current.etag != deployment.etag:
+            return 0
+        return self.insert_runs(tx, deployment)

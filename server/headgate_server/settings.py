@@ -1,0 +1,115 @@
+"""The server's settings: ``HEADGATE_SERVER_*`` in the environment, or arguments."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pydantic_settings
+
+PREFIX = "HEADGATE_SERVER_"
+
+
+def home() -> Path:
+    """Return the folder of the user's Headgate: ``HEADGATE_HOME``, else ``~/.headgate``."""
+    return Path(os.environ.get("HEADGATE_HOME") or Path.home() / ".headgate").expanduser()
+
+
+class Settings(pydantic_settings.BaseSettings):
+    """How the server runs. Times are in seconds.
+
+    Attributes:
+        host: The address to listen on.
+        port: The TCP port; 0 lets the system choose one.
+        unix_socket: A path to listen on. Where it is given, host and port count only if at
+            least one of them is given, too.
+        database_url: ``sqlite:///path`` (default: ``headgate.db`` in the home folder),
+            ``postgresql://...``, or ``memory://`` for a server that forgets.
+        migrate_on_start: Whether the schema is brought up to date.
+        log_level: DEBUG, INFO, WARNING or ERROR.
+        idle_timeout_seconds: End the server when nobody has used it for this long.
+        lease_ttl_seconds: How long leases live without a heartbeat.
+        lease_margin_seconds: How much later than a runner the server lets a lease end.
+        beat_interval_seconds: How often runners and engines are asked to beat.
+        offer_ttl_seconds: How long an offer waits to be accepted.
+        cancel_grace_seconds: How long a run may take to stop when it is cancelled.
+        late_after_seconds: When a run that nobody took is called Late.
+        late_interval_seconds: How often late runs are looked for.
+        pause_interval_seconds: How often expired pauses are looked for.
+        cancel_interval_seconds: How often overdue cancellations are looked for.
+        scheduler_interval_seconds: How often schedules are topped up.
+        shutdown_grace_seconds: How long calls may take to finish when the server stops.
+    """
+
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix=PREFIX, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = pydantic.Field(default=4200, ge=0, le=65535)
+    unix_socket: Path | None = None
+    database_url: str = ""
+    migrate_on_start: bool = True
+    log_level: str = pydantic.Field(default="INFO", pattern="(?i)^(debug|info|warning|error)$")
+    idle_timeout_seconds: float | None = pydantic.Field(default=None, gt=0)
+    lease_ttl_seconds: float = pydantic.Field(default=30, gt=0)
+    lease_margin_seconds: float = pydantic.Field(default=1, ge=0)
+    beat_interval_seconds: float = pydantic.Field(default=5, gt=0)
+    offer_ttl_seconds: float = pydantic.Field(default=10, gt=0)
+    cancel_grace_seconds: float = pydantic.Field(default=30, ge=0)
+    late_after_seconds: float = pydantic.Field(default=15, ge=0)
+    late_interval_seconds: float = pydantic.Field(default=5, gt=0)
+    pause_interval_seconds: float = pydantic.Field(default=5, gt=0)
+    cancel_interval_seconds: float = pydantic.Field(default=1, gt=0)
+    scheduler_interval_seconds: float = pydantic.Field(default=60, gt=0)
+    shutdown_grace_seconds: float = pydantic.Field(default=2, ge=0)
+
+    @pydantic.field_validator("unix_socket")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path.expanduser().absolute() if path is not None else None
+
+    @property
+    def database(self) -> str:
+        """The URL of the database, with the default filled in."""
+        return self.database_url or f"sqlite:///{home() / 'headgate.db'}"
+
+    @property
+    def listens_on_tcp(self) -> bool:
+        """Whether the server listens on host and port."""
+        chosen = {"host", "port"} & self.model_fields_set
+        return self.unix_socket is None or bool(chosen)
+
+    def public(self) -> list[tuple[str, str, bool]]:
+        """Return name, value as text, and whether it was changed, of every setting.
+
+        The password of the database is masked.
+        """
+        return [
+            (PREFIX + name.upper(), _public_value(name, self), value != field.default)
+            for name, field in type(self).model_fields.items()
+            for value in [getattr(self, name)]
+        ]
+
+
+def _public_value(name: str, settings: Settings) -> str:
+    value: Any = settings.database if name == "database_url" else getattr(settings, name)
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case _:
+            return mask_password(str(value)) if name == "database_url" else str(value)
+
+
+def mask_password(url: str) -> str:
+    """Replace the password in a URL by asterisks."""
+    scheme, separator, rest = url.partition("://")
+    login, at, place = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    if not (separator and at and colon):
+        return url
+    return f"{scheme}://{user}:********@{place}"

@@ -1,0 +1,1 @@
+"""gRPC: decode, call one service, encode. Wire types go no further."""

@@ -1,0 +1,74 @@
+"""TaskRunService."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headgate.api.v1 import task_run_service_pb2 as pb
+from headgate.api.v1 import task_run_service_pb2_grpc
+from headgate.codec import flow_runs as flow_run_codec
+from headgate.codec import states as state_codec
+from headgate.codec import task_runs as codec
+from headgate.core import errors
+from headgate_server.services.task_runs import TaskRunService
+from headgate_server.storage.records import TaskRunFilter
+from headgate_server.transport import paging
+
+
+class TaskRunServicer(task_run_service_pb2_grpc.TaskRunServiceServicer):
+    """Task runs on the wire."""
+
+    def __init__(self, task_runs: TaskRunService) -> None:
+        self._task_runs = task_runs
+
+    async def GetTaskRun(
+        self, request: pb.GetTaskRunRequest, context: Any
+    ) -> pb.GetTaskRunResponse:
+        run = await self._task_runs.get(request.id)
+        return pb.GetTaskRunResponse(task_run=codec.task_run_to_proto(run))
+
+    async def ListTaskRuns(
+        self, request: pb.ListTaskRunsRequest, context: Any
+    ) -> pb.ListTaskRunsResponse:
+        if request.order not in pb.TaskRunOrder.values():
+            raise errors.InvalidArgument.of("order", f"{request.order} is not an order of runs.")
+        page = await self._task_runs.list(
+            _read_filter(request.filter),
+            paging.read(request),
+            descending=request.order == pb.TASK_RUN_ORDER_ID_DESC,
+        )
+        return pb.ListTaskRunsResponse(
+            task_runs=[codec.task_run_to_proto(run) for run in page.items],
+            next_page_token=paging.token(request, page.next),
+        )
+
+    async def CountTaskRuns(
+        self, request: pb.CountTaskRunsRequest, context: Any
+    ) -> pb.CountTaskRunsResponse:
+        counts = await self._task_runs.count(_read_filter(request.filter))
+        return pb.CountTaskRunsResponse(
+            counts=[flow_run_codec.state_count_to_proto(count) for count in counts],
+            total=sum(count.count for count in counts),
+        )
+
+    async def ListTaskRunStates(
+        self, request: pb.ListTaskRunStatesRequest, context: Any
+    ) -> pb.ListTaskRunStatesResponse:
+        states = await self._task_runs.states(request.task_run_id)
+        return pb.ListTaskRunStatesResponse(
+            states=[state_codec.state_to_proto(state) for state in states]
+        )
+
+
+def _read_filter(given: pb.TaskRunFilter) -> TaskRunFilter:
+    return TaskRunFilter(
+        ids=tuple(given.ids),
+        flow_run_ids=tuple(given.flow_run_ids),
+        state_types=tuple(
+            state_codec.state_type_from_proto(type, f"filter.state_types[{index}]")
+            for index, type in enumerate(given.state_types)
+        ),
+        state_names=tuple(given.state_names),
+        name_contains=given.name_contains,
+        tags=tuple(given.tags),
+    )

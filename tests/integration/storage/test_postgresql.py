@@ -1,0 +1,185 @@
+"""What only a database that is shared, and elsewhere, can do wrong."""
+
+from collections.abc import AsyncIterator, Callable
+
+import anyio
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from headgate.core import errors, ids
+from headgate.core.clock import ManualClock, SystemClock
+from headgate.core.runs import FlowRun
+from headgate_server.storage.records import Appended, Commit, JournalFilter
+from headgate_server.storage.sql import open_storage
+from headgate_server.storage.sql.storage import SqlStorage
+from tests.contract.storage import builders
+
+
+def replica(url: str) -> SqlStorage:
+    return open_storage(url, clock=ManualClock(), ids=ids.new_id)
+
+
+@pytest.fixture
+async def replicas(
+    postgres_database_url: str, anyio_backend: str
+) -> AsyncIterator[tuple[SqlStorage, SqlStorage]]:
+    first, second = replica(postgres_database_url), replica(postgres_database_url)
+    async with anyio.create_task_group() as group:  # both migrate, and neither minds
+        group.start_soon(first.start)
+        group.start_soon(second.start)
+    yield first, second
+    await first.close()
+    await second.close()
+
+
+def administer(url: str, *statements: str) -> None:
+    """Do something to the test's database from another one of the same server."""
+    target = sa.make_url(url)
+    admin = target.set(drivername="postgresql", database="postgres")
+    conninfo = admin.render_as_string(hide_password=False)
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.format(name=target.database).encode())
+
+
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+
+
+class Ear:
+    """Hears commits, and lets a test wait for one."""
+
+    def __init__(self, storage: SqlStorage) -> None:
+        self.heard: list[Commit] = []
+        self._changed = anyio.Event()
+        storage.listen(self._hear)
+
+    def _hear(self, commit: Commit) -> None:
+        self.heard.append(commit)
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def wait_for(self, wanted: Callable[[Commit], bool]) -> None:
+        with anyio.fail_after(10):
+            while not any(map(wanted, self.heard)):
+                await self._changed.wait()
+
+
+async def test_the_time_is_that_of_the_database(postgres_database_url: str) -> None:
+    storage = replica(postgres_database_url)
+    await storage.start()
+    read = await storage.read(lambda t: t.now())
+    written = await storage.write(lambda t: t.now())
+    assert abs((read - SystemClock().now()).total_seconds()) < 60
+    assert read <= written
+    await storage.close()
+
+
+async def test_a_commit_is_heard_by_the_other_replica(
+    replicas: tuple[SqlStorage, SqlStorage],
+) -> None:
+    first, second = replicas
+    ear = Ear(second)
+    flow = await builders.make_flow(first)
+    run = await builders.store_run(first, builders.ready_run(flow))
+    await ear.wait_for(lambda commit: commit == Commit(revision=run.revision, ready=True))
+
+
+async def test_revisions_are_given_in_the_order_of_commits(
+    replicas: tuple[SqlStorage, SqlStorage],
+) -> None:
+    """A watcher that follows the newest revision it sees never misses a line."""
+    runs = [await builders.engine_run(storage) for storage in replicas]
+    seen: list[int] = []
+
+    async def write(storage: SqlStorage, run: FlowRun) -> None:
+        for seq in range(25):
+            batch = builders.batch(run, [builders.task_run(run)], seq=seq)
+            assert isinstance(await storage.append(batch), Appended)
+
+    async def watch(scope: anyio.CancelScope) -> None:
+        while len(seen) < 52:
+            after = seen[-1] if seen else 0
+            lines = await replicas[0].read(
+                lambda t, after=after: t.journal.read(after, JournalFilter(), 100)
+            )
+            seen.extend(line.revision for line in lines)
+        scope.cancel()
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch, group.cancel_scope)
+            async with anyio.create_task_group() as writers:
+                for storage, run in zip(replicas, runs, strict=True):
+                    writers.start_soon(write, storage, run)
+            await anyio.sleep_forever()
+    assert seen == list(range(1, 53))
+
+
+async def test_two_replicas_never_grant_the_same_run(
+    replicas: tuple[SqlStorage, SqlStorage],
+) -> None:
+    flow = await builders.make_flow(replicas[0])
+    for _ in range(20):
+        await builders.store_run(replicas[0], builders.ready_run(flow))
+    granted: list[str] = []
+
+    async def take(storage: SqlStorage) -> None:
+        session = builders.session()
+        await storage.write(lambda t: t.leases.open_session(session, ttl_seconds=30))
+        for _ in range(12):
+            grants = await storage.write(
+                lambda t: t.leases.grant(session, count=1, offer_ttl_seconds=10)
+            )
+            granted.extend(one.flow_run.id for one in grants)
+
+    async with anyio.create_task_group() as group:
+        for storage in replicas:
+            group.start_soon(take, storage)
+    assert len(granted) == len(set(granted)) == 20
+
+
+async def test_connections_that_were_cut_while_idle_are_not_noticed(
+    postgres_database_url: str,
+) -> None:
+    storage = replica(postgres_database_url)
+    await storage.start()
+    ear = Ear(storage)
+    await storage.read(lambda t: t.now())
+    administer(postgres_database_url, CUT)
+    run = await builders.engine_run(storage)
+    administer(postgres_database_url, CUT)
+    assert isinstance(await storage.append(builders.batch(run, [builders.task_run(run)])), Appended)
+    administer(postgres_database_url, CUT)
+    assert await storage.read(lambda t: t.flow_runs.get(run.id)) is not None
+    # Whoever listens is told that announcements may have been missed.
+    await ear.wait_for(lambda commit: commit.ready and commit.logs)
+    await storage.close()
+
+
+async def test_a_lost_database_is_unavailable_and_comes_back(
+    postgres_database_url: str,
+) -> None:
+    storage = replica(postgres_database_url)
+    await storage.start()
+    run = await builders.engine_run(storage)
+    batch = builders.batch(run, [builders.task_run(run)])
+    administer(postgres_database_url, "ALTER DATABASE {name} ALLOW_CONNECTIONS false", CUT)
+    with pytest.raises(errors.Unavailable, match="cannot be used now"):
+        await storage.append(batch)
+    with pytest.raises(errors.Unavailable):
+        await storage.write(lambda t: t.flows.ensure("a", new_id=ids.new_id()))
+    with pytest.raises(errors.Unavailable):
+        await storage.read(lambda t: t.flow_runs.get(run.id))
+    administer(postgres_database_url, "ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    assert isinstance(await storage.append(batch), Appended)
+    assert await storage.read(lambda t: t.flows.get_by_name("a")) is None
+    await storage.close()
+
+
+async def test_a_database_that_is_not_there_is_unavailable_at_the_start() -> None:
+    storage = replica("postgresql://nobody:secret@127.0.0.1:1/none")
+    with pytest.raises(errors.Unavailable) as told:
+        await storage.start()
+    assert "secret" not in str(told.value)
+    await storage.close()

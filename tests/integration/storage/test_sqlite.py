@@ -1,0 +1,122 @@
+"""What only a database file can do wrong."""
+
+import os
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from headgate.core import errors, ids
+from headgate.core.clock import ManualClock
+from headgate_server.storage.sql import maintenance, open_storage
+from headgate_server.storage.sql.storage import SqlStorage
+
+_HOLD = """
+import sys
+from pathlib import Path
+from headgate.core.clock import SystemClock
+from headgate_server.storage.sql.sqlite import SqliteDatabase
+SqliteDatabase(Path(sys.argv[1]), clock=SystemClock()).open()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def make(path: Path, *, migrate: bool = True) -> SqlStorage:
+    return open_storage(f"sqlite:///{path}", clock=ManualClock(), ids=ids.new_id, migrate=migrate)
+
+
+async def test_a_second_server_on_the_file_is_refused_until_the_first_has_gone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "new" / "headgate.db"
+    first = make(path)
+    await first.start()
+    with pytest.raises(errors.DatabaseInUse, match=f"{path}.*{os.getpid()}") as refused:
+        await make(path).start()
+    assert refused.value.pid == os.getpid()
+    await first.write(lambda t: t.flows.ensure("kept", new_id=ids.new_id()))
+    await first.close()
+    second = make(path)
+    await second.start()
+    assert await second.read(lambda t: t.flows.get_by_name("kept")) is not None
+    await second.close()
+
+
+async def test_the_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
+    path = tmp_path / "headgate.db"
+    async with await anyio.open_process([sys.executable, "-c", _HOLD, str(path)]) as holder:
+        assert holder.stdout is not None
+        assert (await holder.stdout.receive()).startswith(b"held")
+        with pytest.raises(errors.DatabaseInUse) as refused:
+            await make(path).start()
+        assert refused.value.pid == holder.pid
+        holder.send_signal(signal.SIGKILL)
+        await holder.wait()
+    storage = make(path)
+    await storage.start()
+    await storage.close()
+
+
+async def test_a_schema_that_is_not_the_newest_is_refused_where_migrating_is_off(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "headgate.db"
+    with pytest.raises(errors.FailedPrecondition, match="database upgrade"):
+        await make(path, migrate=False).start()
+    maintenance.upgrade(f"sqlite:///{path}")
+    storage = make(path, migrate=False)
+    await storage.start()
+    await storage.close()
+
+
+async def test_a_closed_storage_says_so_and_closes_again(tmp_path: Path) -> None:
+    storage = make(tmp_path / "headgate.db")
+    await storage.start()
+    await storage.close()
+    await storage.close()
+    with pytest.raises(errors.Unavailable):
+        await storage.read(lambda t: t.now())
+    with pytest.raises(errors.Unavailable):
+        await storage.write(lambda t: t.now())
+
+
+async def test_a_storage_that_was_refused_can_be_closed(tmp_path: Path) -> None:
+    first, second = make(tmp_path / "headgate.db"), make(tmp_path / "headgate.db")
+    await first.start()
+    with pytest.raises(errors.DatabaseInUse):
+        await second.start()
+    await second.close()
+    await first.close()
+
+
+async def test_what_cannot_be_written_now_is_unavailable_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headgate_server.storage.sql import sqlite
+
+    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT_SECONDS", 0.02)
+    path = tmp_path / "headgate.db"
+    storage = make(path)
+    await storage.start()
+    intruder = sqlite3.connect(path, isolation_level=None)
+    intruder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(errors.Unavailable, match="locked"):
+        await storage.write(lambda t: t.flows.ensure("a", new_id=ids.new_id()))
+    assert await storage.read(lambda t: t.flows.get_by_name("a")) is None
+    intruder.execute("ROLLBACK")
+    intruder.close()
+    assert await storage.write(lambda t: t.flows.ensure("a", new_id=ids.new_id()))
+    await storage.close()
+
+
+async def test_reading_cannot_write(tmp_path: Path) -> None:
+    storage = make(tmp_path / "headgate.db")
+    await storage.start()
+    with pytest.raises(errors.Unavailable, match="read-only"):
+        await storage.read(lambda t: t.flows.ensure("a", new_id=ids.new_id()))
+    assert await storage.read(lambda t: t.flows.get_by_name("a")) is None
+    await storage.close()
