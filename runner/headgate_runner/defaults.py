@@ -12,3 +12,5 @@ CANCEL_GRACE_SECONDS = 30.0
 HAND_BACK_GRACE_SECONDS = 5.0
 #: The same when the runner was asked to stop a second time.
 HURRIED_GRACE_SECONDS = 1.0
+#: How long hooks may take that the runner has called after a crash.
+HOOKS_SECONDS_MAX = 60.0

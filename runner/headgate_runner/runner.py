@@ -136,6 +136,11 @@ class Runner:
             self._hurry.set()
         self._stop_asked.set()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stop_asked.is_set()
+
     async def _heed_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
             async for _number in received:
@@ -206,9 +211,27 @@ class Runner:
             self._stream.release(job.held, release)
             if release.outcome is lease.Outcome.CRASHED:
                 self._logs.add(job.flow_run.id, logging.ERROR, "headgate.runner", release.message)
+        self._report.ended(job, result, release, self._time.monotonic() - began)
+        if release is not None and release.outcome is lease.Outcome.CRASHED:
+            await self._call_hooks(job)
         del self._watched[job.held]
         self._one_ended.set()
-        self._report.ended(job, result, release, self._time.monotonic() - began)
+
+    async def _call_hooks(self, job: jobs.Job) -> None:
+        """Call the hooks of a flow whose own process did not come to it."""
+        assert self._executor is not None
+        with anyio.move_on_after(defaults.HOOKS_SECONDS_MAX):
+            # The hooks are told the state that the release leads to.
+            await self._stream.released(job.held)
+            caller = supervisor.Supervisor(
+                job,
+                executor=self._executor,
+                logs=self._logs,
+                echo=self._report.line,
+                on_start=_unheard,
+                work=interface.Work.HOOKS,
+            )
+            await caller.run()
 
     def cancel(self, flow_run_id: str, *, grace_seconds: float | None, reason: str) -> None:
         """Stop a run that somebody has cancelled."""
@@ -255,6 +278,10 @@ def _open_default_executor(api_url: str) -> AbstractAsyncContextManager[interfac
     # Elsewhere the system's own libraries may start threads, which do not survive a fork.
     module = process if platform.system() == "Linux" else spawn
     return module.open_executor(api_url)
+
+
+def _unheard(_pid: int) -> None:
+    pass
 
 
 def _say_nothing(_line: str) -> None:

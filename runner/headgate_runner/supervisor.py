@@ -35,6 +35,7 @@ class Supervisor:
         logs: Takes what it prints.
         echo: Shows what it prints.
         on_start: Told its process id.
+        work: What is to be done about it.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Supervisor:
         logs: output.LogBuffer,
         echo: Echo,
         on_start: Callable[[int], None],
+        work: interface.Work = interface.Work.EXECUTE,
     ) -> None:
         self.job = job
+        self._work = work
         self._executor = executor
         self._logs = logs
         self._echo = echo
@@ -93,7 +96,7 @@ class Supervisor:
         if self._stop_reason is not None:
             return ending.Ending(exit_code=None, stopped=self._stop_reason)
         try:
-            child = await self._executor.start(self.job)
+            child = await self._executor.start(self.job, self._work)
         except jobs.UnusableJob as error:
             return ending.Ending(exit_code=None, stopped=self._stop_reason, trouble=str(error))
         self._on_start(child.pid)

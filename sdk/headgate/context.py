@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -236,7 +236,7 @@ def get_run_context() -> FlowRunContext | TaskRunContext:
 
 
 @contextlib.contextmanager
-def tags(*names: str) -> Iterator[frozenset[str]]:
+def tags(*names: str) -> Generator[frozenset[str]]:
     """Give tags to all flow and task runs that are made in a ``with`` block.
 
     Args:
@@ -261,9 +261,7 @@ def current_tags() -> frozenset[str]:
 
 
 @contextlib.contextmanager
-def executing(
-    flow: FlowRunContext | None, task: TaskRunContext | None
-) -> Iterator[None]:
+def executing(flow: FlowRunContext | None, task: TaskRunContext | None) -> Generator[None]:
     """Make runs the current ones for the length of a ``with`` block. For the engine."""
     flow_before, task_before = _flow.get(), _task.get()
     _flow.set(flow)

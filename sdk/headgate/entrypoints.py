@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,8 @@ from headgate.core import errors
 
 if TYPE_CHECKING:
     from headgate.flows import Flow
+
+_importing = threading.RLock()
 
 __all__ = ["Entrypoint", "load", "load_flow", "of_function", "parse"]
 
@@ -172,6 +175,13 @@ def _is_flow(value: Any) -> bool:
 
 
 def _import(parsed: Entrypoint, path: str | os.PathLike[str] | None) -> ModuleType:
+    # A file is not imported by an import statement, whose locks would keep another thread from
+    # finding it half loaded.
+    with _importing:
+        return _import_alone(parsed, path)
+
+
+def _import_alone(parsed: Entrypoint, path: str | os.PathLike[str] | None) -> ModuleType:
     base = Path(path).expanduser().absolute() if path else Path.cwd()
     if parsed.file is not None:
         return _import_file((base / Path(parsed.file).expanduser()).resolve(), base)

@@ -12,6 +12,8 @@ from typing import (
     Concatenate,
     Generic,
     Literal,
+    Never,
+    NoReturn,
     ParamSpec,
     TypeVar,
     cast,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Flow", "FlowHook", "flow"]
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 SelfT = TypeVar("SelfT")
 
@@ -218,6 +220,16 @@ class Flow(Generic[P, R]):
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
+    # Without it a function that only raises would match the next one.
+    @overload
+    def __call__(  # pyright: ignore[reportOverlappingOverload]  # it must come first
+        self: Flow[..., NoReturn],
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> State[Never]: ...
+
     @overload
     def __call__(
         self: Flow[..., Coroutine[Any, Any, T]],
@@ -291,7 +303,7 @@ class Flow(Generic[P, R]):
             TypeError: There is no such option.
         """
         count, delay, jitter_factor = self._retry_options
-        merged = {
+        merged: dict[str, Any] = {
             "name": self.name,
             "version": self._version,
             "flow_run_name": self.flow_run_name,
@@ -509,6 +521,8 @@ def flow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         ValueError: The name has a character that is not allowed.
         ReservedArgumentError: A parameter has a name that every call takes already.
     """
-    if fn is None:
-        return lambda fn: Flow(fn, **options)
-    return Flow(fn, **options)
+
+    def decorate(fn: Callable[..., Any]) -> Flow[..., Any]:
+        return Flow(fn, **options)
+
+    return decorate if fn is None else decorate(fn)

@@ -23,7 +23,8 @@ __all__ = [
     "wait",
 ]
 
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
+T = TypeVar("T")
 
 _clock = SystemClock()
 
@@ -68,7 +69,7 @@ class Future(Generic[R]):
         """Say whether the run has ended."""
         return self._ended.done()
 
-    def end(self, state: State[R]) -> None:
+    def end(self, state: State[Any]) -> None:
         """Set the state that the run ended in; for task runners. Runs the callbacks."""
         self._current = self._start_elsewhere = None
         if not self._ended.done():
@@ -114,9 +115,7 @@ class Future(Generic[R]):
         except TimeoutError:
             return
 
-    async def result_async(
-        self, timeout: float | None = None, raise_on_failure: bool = True
-    ) -> R:
+    async def result_async(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
         """Await the result of the run; see ``result``."""
         await self.wait_async(timeout)
         self._demand(timeout)
@@ -139,16 +138,7 @@ class Future(Generic[R]):
         """Wait within the engine."""
         from headgate.engine import effects
 
-        class Waiting(effects.Wait):
-            """Makes way only where it blocks."""
-
-            __slots__ = ()
-
-            def perform(waiting) -> Any:  # noqa: N805  # `self` is the future
-                self._make_way()
-                return super().perform()
-
-        yield Waiting(self._ended)
+        yield effects.Wait(self._ended, make_way=self._make_way)
 
     def _make_way(self) -> None:
         start_elsewhere = self._start_elsewhere
@@ -165,14 +155,14 @@ class Future(Generic[R]):
         return f"Future({self.task_run_id!r}, {self.state!r})"
 
 
-class FutureList(list[Future[R]]):
+class FutureList(list[Future[T]]):
     """Futures, e.g. of ``Task.map``, with ways to wait for all of them."""
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until all have ended, or for so many seconds."""
         wait(self, timeout)
 
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[R]:
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[T]:
         """Block until all have ended, and return their results in order.
 
         Args:
@@ -183,7 +173,7 @@ class FutureList(list[Future[R]]):
             TimeoutError: They have not all ended in time.
         """
         deadline = None if timeout is None else _clock.monotonic() + timeout
-        results: list[R] = []
+        results: list[T] = []
         for future in self:
             left = None if deadline is None else max(0.0, deadline - _clock.monotonic())
             results.append(future.result(left, raise_on_failure))
@@ -211,9 +201,7 @@ def wait(futures: Iterable[Future[Any]], timeout: float | None = None) -> DoneAn
     return DoneAndNotDoneFutures(done, waited - done)
 
 
-def as_completed(
-    futures: Iterable[Future[R]], timeout: float | None = None
-) -> Iterator[Future[R]]:
+def as_completed(futures: Iterable[Future[R]], timeout: float | None = None) -> Iterator[Future[R]]:
     """Yield futures in the order in which they end.
 
     Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import typing
 from collections.abc import Generator, Mapping
@@ -199,6 +200,11 @@ def environment() -> dict[str, str]:
 
 def _file() -> Path:
     home = _overrides.get("home") or os.environ.get("HEADGATE_HOME") or _DEFAULTS["home"]
+    return _settings_file(str(home))
+
+
+@functools.lru_cache(maxsize=16)
+def _settings_file(home: str) -> Path:
     return Path(home).expanduser() / SETTINGS_FILE
 
 

@@ -42,7 +42,7 @@ __all__ = [
     "raise_state_exception",
 ]
 
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 
 _clock = SystemClock()
 
@@ -205,12 +205,14 @@ def Scheduled(scheduled_time: datetime | None = None, **fields: Any) -> State[An
 
 def Late(scheduled_time: datetime | None = None, **fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: its time has passed, and it has not started."""
-    return Scheduled(scheduled_time, **{"name": "Late", **fields})
+    fields.setdefault("name", "Late")
+    return Scheduled(scheduled_time, **fields)
 
 
 def AwaitingRetry(scheduled_time: datetime | None = None, **fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: will be tried again at a time. Default: now."""
-    return Scheduled(scheduled_time, **{"name": "AwaitingRetry", **fields})
+    fields.setdefault("name", "AwaitingRetry")
+    return Scheduled(scheduled_time, **fields)
 
 
 def Pending(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
@@ -225,7 +227,8 @@ def Running(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
 
 def Retrying(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: user code is executing again."""
-    return new(StateType.RUNNING, **{"name": "Retrying", **fields})
+    fields.setdefault("name", "Retrying")
+    return new(StateType.RUNNING, **fields)
 
 
 def Completed(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
@@ -298,12 +301,9 @@ def Suspended(  # noqa: N802  # a state's name
     **fields: Any,
 ) -> State[Any]:
     """Make a state: waits to be resumed, and its process has ended."""
+    fields.setdefault("name", "Suspended")
     return Paused(
-        timeout_seconds,
-        pause_expiration_time,
-        reschedule=True,
-        pause_key=pause_key,
-        **{"name": "Suspended", **fields},
+        timeout_seconds, pause_expiration_time, reschedule=True, pause_key=pause_key, **fields
     )
 
 

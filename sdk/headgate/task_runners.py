@@ -5,12 +5,9 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextvars
-import functools
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from headgate import context as contexts
 from headgate import settings
@@ -67,17 +64,17 @@ class TaskRunner(abc.ABC):
         """
         return FutureList(self.submit(task, parameters, wait_for) for parameters in calls)
 
-    def cancel_all(self) -> None:
+    def cancel_all(self) -> None:  # noqa: B027  # a runner that has no queue has nothing to do
         """Forget tasks that have not begun, because the flow run has failed or is stopped."""
 
-    def interrupt_all(self) -> None:
+    def interrupt_all(self) -> None:  # noqa: B027  # not every runner can
         """Stop tasks that have begun, where that is possible: the flow run is torn down."""
 
     def __enter__(self) -> Self:
         """Start."""
         return self
 
-    def __exit__(
+    def __exit__(  # noqa: B027  # not every runner has something to stop
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
@@ -106,7 +103,9 @@ class ThreadPoolTaskRunner(TaskRunner):
         if max_workers is None:
             max_workers = settings.current().tasks_runner_thread_pool_max_workers
         if max_workers is not None and max_workers < 1:
-            msg = f"max_workers is {max_workers}, and must be 1 at least; leave it away for no limit."
+            msg = (
+                f"max_workers is {max_workers}, and must be 1 at least; leave it away for no limit."
+            )
             raise ValueError(msg)
         self.max_workers = max_workers
         self._pool: Pool | None = None
@@ -137,8 +136,8 @@ class ThreadPoolTaskRunner(TaskRunner):
     def _execute(self, run: TaskCall, future: Future[Any]) -> None:
         """Run a call on a thread."""
         self._waiting[future.task_run_id] = (run, future)
-        job = functools.partial(contextvars.copy_context().run, self._run, run, future)
-        self._threads().submit(job)
+        context = contextvars.copy_context()
+        self._threads().submit(lambda: context.run(self._run, run, future))
 
     def _run(self, run: TaskCall, future: Future[Any]) -> None:
         if self._waiting.pop(future.task_run_id, None) is not None:

@@ -12,6 +12,8 @@ from typing import (
     Concatenate,
     Generic,
     Literal,
+    Never,
+    NoReturn,
     ParamSpec,
     TypeVar,
     cast,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Task", "TaskHook", "exponential_backoff", "task"]
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 SelfT = TypeVar("SelfT")
 
@@ -203,6 +205,25 @@ class Task(Generic[P, R]):
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
+    # Without it a function that only raises would match the next one.
+    @overload
+    def __call__(  # pyright: ignore[reportOverlappingOverload]  # it must come first
+        self: Task[..., NoReturn],
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> State[Never]: ...
+
+    @overload
+    def __call__(
+        self: Task[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, State[T]]: ...
+
     @overload
     def __call__(
         self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any
@@ -230,19 +251,26 @@ class Task(Generic[P, R]):
 
     @overload
     def submit(
-        self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
-    ) -> Future[T]: ...
-
-    @overload
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]: ...
-
-    @overload
-    def submit(
         self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any
     ) -> State[Any]: ...
 
     @overload
-    def submit(self, *args: Any, **kwargs: Any) -> Future[Any]: ...
+    def submit(
+        self: Task[P, Coroutine[Any, Any, T]],
+        *args: Any,
+        return_state: Literal[False] = False,
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> Future[T]: ...
+
+    @overload
+    def submit(
+        self,
+        *args: Any,
+        return_state: Literal[False] = False,
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> Future[R]: ...
 
     def submit(
         self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
@@ -275,11 +303,21 @@ class Task(Generic[P, R]):
 
     @overload
     def map(
-        self: Task[P, Coroutine[Any, Any, T]], *args: Any, wait_for: Any = None, **kwargs: Any
+        self: Task[P, Coroutine[Any, Any, T]],
+        *args: Any,
+        return_state: Literal[False] = False,
+        wait_for: Any = None,
+        **kwargs: Any,
     ) -> FutureList[T]: ...
 
     @overload
-    def map(self, *args: Any, wait_for: Any = None, **kwargs: Any) -> FutureList[R]: ...
+    def map(
+        self,
+        *args: Any,
+        return_state: Literal[False] = False,
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> FutureList[R]: ...
 
     def map(
         self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
@@ -348,7 +386,7 @@ class Task(Generic[P, R]):
             TypeError: There is no such option.
         """
         count, delay, jitter_factor = self._retry_options
-        merged = {
+        merged: dict[str, Any] = {
             "name": self.name,
             "description": self.description,
             "tags": self.tags,
@@ -505,6 +543,8 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         TypeError: An option does not fit.
         ReservedArgumentError: A parameter has a name that every call takes already.
     """
-    if fn is None:
-        return lambda fn: Task(fn, **options)
-    return Task(fn, **options)
+
+    def decorate(fn: Callable[..., Any]) -> Task[..., Any]:
+        return Task(fn, **options)
+
+    return decorate if fn is None else decorate(fn)

@@ -83,7 +83,7 @@ def make_parts(
     rng: random.Random,
 ) -> Parts:
     """Make all parts of a server and tie them together."""
-    orchestration = Orchestration(storage, new_id=new_id, rng=rng)
+    orchestration = Orchestration(storage, new_id=new_id, rng=rng, clock=clock)
     streams = make_streams(
         storage,
         orchestration=orchestration,

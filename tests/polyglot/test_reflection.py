@@ -83,7 +83,7 @@ def test_grpcurl_lists_every_service_and_creates_a_run_by_json(stage: Stage) -> 
         ],
         cwd=stage.folder,
     )
-    assert json.loads(answer)["flowRun"]["deploymentName"] == deployment
+    assert json.loads(answer)["flow_run"]["deployment_name"] == deployment
 
     refused = subprocess.run(
         [*grpcurl, "-d", "{}", address, "headgate.api.v1.FlowRunService/CreateFlowRun"],

@@ -1,16 +1,16 @@
 """The fork server: a process that has imported everything and makes one child per run.
 
 It runs as ``python -m headgate_runner.executors.forkserver FD MODULE:FUNCTION``, where FD is its
-end of a unix socket and the function is what a child calls: it finds its run in the environment
-and returns the exit code. Importing the SDK takes some hundred milliseconds, forking a process
-that has done so takes a few. For the fork to be safe this process has one thread and has never
-opened a channel (gRPC and fork do not go together); user code is imported in the children only,
-so that each run sees the files as they are then.
+end of a unix socket and the function is what most children will call: it finds its run in the
+environment and returns the exit code. Importing the SDK takes some hundred milliseconds, forking
+a process that has done so takes a few. For the fork to be safe this process has one thread and has
+never opened a channel (gRPC and fork do not go together); user code is imported in the children
+only, so that each run sees the files as they are then.
 
 Frames from the runner (see ``wire``):
 
-- ``{"do": "spawn", "id": n, "env": {...}}`` with four descriptors: standard output, standard
-  error, the child's and the runner's end of the control socket.
+- ``{"do": "spawn", "id": n, "entry": "module:function", "env": {...}}`` with four descriptors:
+  standard output, standard error, the child's and the runner's end of the control socket.
 - ``{"do": "signal", "id": n, "signal": 15}``; SIGKILL goes to all of the child's process group.
 
 Frames to the runner: ``{"did": "warm"}`` once, then ``{"did": "start", "id": n, "pid": p}``,
@@ -71,6 +71,7 @@ _LAST_WORDS = words(interface.Intent.RESCHEDULE)
 class Spawn:
     """What a child was made for: found by the child itself when ``serve`` returns in it."""
 
+    entry: str
     env: dict[str, str]
     stdout: int
     stderr: int
@@ -161,7 +162,7 @@ class ForkServer:
             pid = os.fork()
             if pid == 0:
                 self._become_child(runner_end)
-                return Spawn(frame["env"], stdout, stderr, control)
+                return Spawn(frame["entry"], frame["env"], stdout, stderr, control)
         except OSError as error:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -243,17 +244,15 @@ def _noted(_number: int, _frame: FrameType | None) -> None:
     """Do nothing: the wakeup descriptor has noted the signal; ignoring it would reap."""
 
 
-def warm(entry: str) -> Callable[[], int]:
-    """Import what every run needs, and keep the collector off these objects.
-
-    Args:
-        entry: ``module:function``.
-
-    Returns:
-        The function.
-    """
+def find(entry: str) -> Callable[[], int]:
+    """Import ``module:function``."""
     module, _, function = entry.partition(":")
-    execute = getattr(importlib.import_module(module), function)
+    return getattr(importlib.import_module(module), function)
+
+
+def warm(entry: str) -> None:
+    """Import what every run needs, and keep the collector off these objects."""
+    find(entry)
     for name in _LOADED_BY_RUNS:
         importlib.import_module(name)
     # Pydantic loads most of itself with the first model.
@@ -261,7 +260,6 @@ def warm(entry: str) -> Callable[[], int]:
     # The pages of what was imported stay shared with the children.
     gc.collect()
     gc.freeze()
-    return execute
 
 
 class _Leaving:
@@ -301,10 +299,10 @@ def _dress(job: Spawn) -> None:
     os.environ["HEADGATE__CONTROL_FD"] = str(job.control)
 
 
-def _run(execute: Callable[[], int]) -> int:
-    """Execute the run of this child's environment, and return its exit code."""
+def _run(entry: str) -> int:
+    """Do what this child was made for, and return its exit code."""
     try:
-        return execute()
+        return find(entry)()
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BaseException:  # the last word of a process: whatever it was, it is told
@@ -319,14 +317,14 @@ def main(arguments: list[str]) -> int:
     descriptor, entry = arguments
     sock = socket.socket(fileno=int(descriptor))
     server_pid = os.getpid()
-    execute = warm(entry)
+    warm(entry)
     job = ForkServer(sock, clock.SystemClock()).serve()
     if job is None:
         return 0
     _die_with(server_pid)
     _dress(job)
     leaving.code = 1
-    leaving.code = _run(execute)
+    leaving.code = _run(job.entry)
     return leaving.code
 
 

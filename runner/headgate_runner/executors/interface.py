@@ -18,6 +18,15 @@ class Intent(enum.StrEnum):
     RESCHEDULE = "reschedule"
 
 
+class Work(enum.StrEnum):
+    """What a child does with its job."""
+
+    #: Execute the run.
+    EXECUTE = "execute"
+    #: Call the hooks of the flow, after a run whose own process could not.
+    HOOKS = "hooks"
+
+
 class Child(Protocol):
     """An execution under way."""
 
@@ -60,8 +69,8 @@ class Child(Protocol):
 class Executor(Protocol):
     """A way to execute leased runs."""
 
-    async def start(self, job: jobs.Job) -> Child:
-        """Start a job.
+    async def start(self, job: jobs.Job, work: Work = Work.EXECUTE) -> Child:
+        """Start a job, or what is left to do about it.
 
         Raises:
             headgate_runner.jobs.UnusableJob: It cannot be started, and why.

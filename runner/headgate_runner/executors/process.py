@@ -16,13 +16,15 @@ from typing import Any
 import anyio
 import anyio.abc
 
+from headgate import settings
 from headgate.core import errors
 from headgate_runner import jobs
-from headgate_runner.executors import wire
+from headgate_runner.executors import interface, wire
 from headgate_runner.executors.child import ProcessChild
 
-#: What a child calls to execute its run.
+#: What a child calls to execute its run, and to call the hooks of its flow.
 DEFAULT_ENTRY = "headgate.engine.child:main"
+_HOOKS_ENTRY = "headgate_runner.hooks:main"
 _RESTART_DELAY_SECONDS = 0.5
 #: Longer than the grace that a fork server gives its children.
 _END_SECONDS_MAX = 6.0
@@ -67,27 +69,32 @@ class ProcessExecutor:
         self._children: dict[int, ProcessChild] = {}
         self._next_id = 1
 
-    async def start(self, job: jobs.Job) -> ProcessChild:
-        """Start a job."""
+    async def start(
+        self, job: jobs.Job, work: interface.Work = interface.Work.EXECUTE
+    ) -> ProcessChild:
+        """Start a job, or what is left to do about it."""
         env = jobs.environment(job, api_url=self._api_url)
         id = self._next_id
         self._next_id += 1
         child = ProcessChild(lambda number: self._post_signal(id, number))
         with contextlib.ExitStack() as if_it_fails:
             if_it_fails.callback(child.close)
-            await self._spawn(id, child, env)
+            await self._spawn(id, child, env, work)
             await child.started.wait()
             if child.failure:
                 raise jobs.UnusableJob(child.failure)
             if_it_fails.pop_all()
         return child
 
-    async def _spawn(self, id: int, child: ProcessChild, env: Mapping[str, str]) -> None:
+    async def _spawn(
+        self, id: int, child: ProcessChild, env: Mapping[str, str], work: interface.Work
+    ) -> None:
+        entry = self._entry if work is interface.Work.EXECUTE else _HOOKS_ENTRY
         given = await child.open()
         try:
             link = await self._current_link()
             self._children[id] = child
-            await link.send({"do": "spawn", "id": id, "env": env}, given)
+            await link.send({"do": "spawn", "id": id, "entry": entry, "env": env}, given)
         except OSError as error:
             self._children.pop(id, None)
             msg = f"The fork server of this runner is gone ({error}); the run can be tried again."
@@ -187,6 +194,7 @@ async def _start_fork_server(theirs: socket.socket, entry: str) -> anyio.abc.Pro
         stdin=subprocess.DEVNULL,
         stdout=None,
         stderr=None,
+        env={**os.environ, **settings.environment()},
         pass_fds=[theirs.fileno()],
         start_new_session=True,  # a Ctrl-C at the runner's terminal is the runner's to handle
     )

@@ -16,11 +16,15 @@ from collections.abc import AsyncGenerator, Sequence
 import anyio
 import anyio.abc
 
+from headgate import settings
 from headgate_runner import jobs
+from headgate_runner.executors import interface
 from headgate_runner.executors.child import ProcessChild
 
 #: What executes the run of its environment.
 DEFAULT_COMMAND = (sys.executable, "-m", "headgate.engine")
+
+_HOOKS_COMMAND = (sys.executable, "-m", "headgate_runner.hooks")
 
 
 class SpawnExecutor:
@@ -34,9 +38,16 @@ class SpawnExecutor:
         self._command = command
         self._tasks = tasks
 
-    async def start(self, job: jobs.Job) -> ProcessChild:
-        """Start a job."""
-        env = {**os.environ, **jobs.environment(job, api_url=self._api_url)}
+    async def start(
+        self, job: jobs.Job, work: interface.Work = interface.Work.EXECUTE
+    ) -> ProcessChild:
+        """Start a job, or what is left to do about it."""
+        command = self._command if work is interface.Work.EXECUTE else _HOOKS_COMMAND
+        env = {
+            **os.environ,
+            **settings.environment(),
+            **jobs.environment(job, api_url=self._api_url),
+        }
         process: anyio.abc.Process | None = None
 
         def send_signal(number: int) -> None:
@@ -51,7 +62,7 @@ class SpawnExecutor:
         stdout, stderr, control, _runner_end = given
         try:
             process = await anyio.open_process(
-                list(self._command),
+                list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

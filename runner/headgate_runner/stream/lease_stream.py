@@ -140,8 +140,13 @@ class LeaseStream:
 
     async def all_released(self) -> None:
         """Wait until the server has committed all releases."""
-        while self._book.releases:
-            self._released = anyio.Event()
+        for held, _release in self._book.releases:
+            await self.released(held)
+
+    async def released(self, held: lease.Held) -> None:
+        """Wait until the server has committed a release."""
+        while held in self._book.held:
+            self._released = self._released if not self._released.is_set() else anyio.Event()
             await self._released.wait()
 
     def goodbye(self, reason: str) -> None:
@@ -250,6 +255,7 @@ class LeaseStream:
             ttl_seconds=times.from_duration(welcome.ttl),
             keep=frames.all_held(welcome.keep),
         )
+        self._released.set()  # whoever waits for one looks again
         self._outbox = deque(frames.standing(self._book, self._drain_grace))
         self._outbox_filled.set()
         self._duties.connected(resumed=resuming == welcome.session_id)
@@ -368,7 +374,9 @@ class LeaseStream:
                 self._send(frames.decline(held, _REFUSALS[refusal], _DECLINE_SECONDS))
 
     def _lose(self, held: lease.Held, reason: str, grace_seconds: float | None = None) -> None:
-        if self._book.lose(held):
+        is_live = self._book.lose(held)
+        self._released.set()
+        if is_live:
             self._send_credit()
             self._abandon(held, reason, grace_seconds)
 

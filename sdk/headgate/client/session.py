@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import grpc
 from grpc import aio
@@ -67,7 +67,7 @@ class SessionStream:
 
 
 @contextlib.asynccontextmanager
-async def connect(api_url: str) -> AsyncIterator[SessionStream]:
+async def connect(api_url: str) -> AsyncGenerator[SessionStream]:
     """Open a session stream; what goes wrong is raised by the first read or write.
 
     Args:

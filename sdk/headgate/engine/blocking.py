@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -27,7 +27,7 @@ _local = _Local()
 
 
 @contextlib.contextmanager
-def occupy(place: Place | None) -> Iterator[None]:
+def occupy(place: Place | None) -> Generator[None]:
     """Say which place this thread has."""
     before = _local.place
     _local.place = place
@@ -38,7 +38,7 @@ def occupy(place: Place | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def released() -> Iterator[None]:
+def released() -> Generator[None]:
     """Give this thread's place away, if it has one, for the length of a ``with`` block.
 
     A task that waits for another one must not keep it from running: without this, nested

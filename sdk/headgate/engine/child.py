@@ -28,7 +28,7 @@ from headgate.states import State
 if TYPE_CHECKING:
     from headgate.flows import Flow
 
-__all__ = ["Spec", "execute", "main"]
+__all__ = ["Spec", "execute", "execute_here", "main"]
 
 #: The exit code of a process that was told to end; what a shell makes of SIGTERM.
 TERMINATED = 143
@@ -103,7 +103,7 @@ def execute(spec: Spec) -> int:
     if control is not None:
         set_process_intent(control.read_intent)
     try:
-        state = _run(spec)
+        state = execute_here(spec)
         if control is not None:
             # The verdict came after the commit, so this is true even if the server is gone now.
             control.send_receipt(state)
@@ -117,7 +117,12 @@ def execute(spec: Spec) -> int:
         process.stop_links()
 
 
-def _run(spec: Spec) -> State[Any]:
+def execute_here(spec: Spec) -> State[Any]:
+    """Execute a leased run on the links of this process; returns the state it ended in.
+
+    Raises:
+        HeadgateError: It could not be opened, or another holder has it.
+    """
     # For ever: a server that restarts just now must not end the run.
     link = process.link(connect_timeout_seconds=None)
     outbox = link.open_run(spec.flow_run_id, spec.fencing_token)
@@ -150,10 +155,9 @@ def _report(outbox: Outbox, run: runs.FlowRun, final: State[Any]) -> State[Any]:
     """End a run whose flow was not called."""
     from headgate.logging.loggers import flow_run_logger
 
-    error = final.data
-    flow_run_logger(run).error(
-        "%s", final.message, exc_info=(type(error), error, error.__traceback__)
-    )
+    error: BaseException = final.data
+    info = (type(error), error, error.__traceback__)
+    flow_run_logger(run).error("%s", final.message, exc_info=info)
     force = final.is_crashed()
     verdict = outbox.propose(final.record(), force=force).result().verdict
     return final if verdict.state is None else states.from_record(verdict.state)

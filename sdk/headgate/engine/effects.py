@@ -134,31 +134,36 @@ class Wait:
     Args:
         future: The future.
         timeout_seconds: How long; then ``TimeoutError`` is raised.
-        shielded: Block even in async code, because the code is being cancelled and may not
-            await. For short waits for the link, which runs on its own thread.
+        make_way: Called before blocking: the future may need this very thread.
     """
 
-    __slots__ = ("future", "shielded", "timeout_seconds")
+    __slots__ = ("_make_way", "future", "timeout_seconds")
 
     def __init__(
-        self, future: Future[Any], timeout_seconds: float | None = None, *, shielded: bool = False
+        self,
+        future: Future[Any],
+        timeout_seconds: float | None = None,
+        *,
+        make_way: Callable[[], None] | None = None,
     ) -> None:
         """Wait for it."""
         self.future = future
         self.timeout_seconds = timeout_seconds
-        self.shielded = shielded
+        self._make_way = make_way
 
     def perform(self) -> Any:
         """Block."""
         if self.future.done():
             return self.future.result()
+        if self._make_way is not None:
+            self._make_way()
         with blocking.released():
             return self.future.result(self.timeout_seconds)
 
     async def perform_async(self) -> Any:
         """Await."""
-        if self.shielded or self.future.done():
-            return self.future.result(self.timeout_seconds)
+        if self.future.done():
+            return self.future.result()
         import asyncio
 
         # Shielded: an engine that is cancelled must not cancel the future of somebody else.

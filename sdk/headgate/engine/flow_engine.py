@@ -52,7 +52,9 @@ def call(
     return _drive(flow, run.steps())
 
 
-def execute_leased(flow: Flow[..., Any], link: Carrier, outbox: Outbox, run: runs.FlowRun) -> State[Any]:
+def execute_leased(
+    flow: Flow[..., Any], link: Carrier, outbox: Outbox, run: runs.FlowRun
+) -> State[Any]:
     """Execute a run that a runner leased, in this process; returns the state it ended in.
 
     Args:

@@ -6,7 +6,7 @@ import contextlib
 import enum
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +136,7 @@ class Interruption:
         return one
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> Generator[None]:
         """Take SIGTERM for this run, for the length of a ``with`` block.
 
         Only for the outermost run, and only on the main thread, where Python handles signals. If

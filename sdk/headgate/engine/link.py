@@ -12,7 +12,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -99,6 +98,8 @@ class Link:
         self._beat_interval_seconds, self._ttl_seconds = 5.0, 30.0
         self._window = Window()
         self._was_connected = False
+        #: Streams in a row that broke as soon as they were open.
+        self._short_streams = 0
         self._stopping = False
         self.failure: errors.HeadgateError | None = None
 
@@ -111,16 +112,12 @@ class Link:
 
     def create_run(self, flow_run_id: str) -> outboxes.Outbox:
         """Return the outbox of a run that comes into being here."""
-        return self._add(
-            outboxes.Outbox(flow_run_id, fencing_token=1, link=self, created=True)
-        )
+        return self._add(outboxes.Outbox(flow_run_id, fencing_token=1, link=self, created=True))
 
     def open_run(self, flow_run_id: str, fencing_token: int) -> outboxes.Outbox:
         """Return the outbox of a run that was leased to this process; see its ``opened``."""
         outbox = self._add(
-            outboxes.Outbox(
-                flow_run_id, fencing_token=fencing_token, link=self, created=False
-            )
+            outboxes.Outbox(flow_run_id, fencing_token=fencing_token, link=self, created=False)
         )
         self._to_open.append(outbox)
         self.wake(outbox, urgent=True)
@@ -235,7 +232,8 @@ class Link:
                         # where the server breaks every stream that it opens.
                         _logger().debug("The session stream broke: %s", error)
                         lasted = asyncio.get_running_loop().time() - opened
-                        return 0.01 if lasted > 1.0 else 0.5
+                        self._short_streams = 0 if lasted > 1.0 else self._short_streams + 1
+                        return min(0.01 * 2**self._short_streams, 1.0)
         return 0.0
 
     def _should_stop_connecting(self, state: tenacity.RetryCallState) -> bool:
@@ -310,14 +308,32 @@ class Link:
 
     async def _talk(self, stream: Stream) -> float:
         """Send and receive until the stream ends; returns as ``_stay_connected``."""
-        sender = asyncio.create_task(self._send(stream))
-        try:
-            return await self._receive(stream, sender)
-        finally:
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
+        delay, problem = 0.0, None
 
-    async def _receive(self, stream: Stream, sender: asyncio.Task[None]) -> float:
+        async def send() -> None:
+            nonlocal problem
+            try:
+                await self._send(stream)
+            except errors.HeadgateError as error:
+                problem = problem or error
+                receiver.cancel()
+
+        async def receive() -> None:
+            nonlocal delay, problem
+            try:
+                delay = await self._receive(stream)
+            except errors.HeadgateError as error:
+                problem = problem or error
+            sender.cancel()
+
+        async with asyncio.TaskGroup() as tasks:
+            sender = tasks.create_task(send())
+            receiver = tasks.create_task(receive())
+        if problem is not None:
+            raise problem
+        return delay
+
+    async def _receive(self, stream: Stream) -> float:
         while True:
             try:
                 # Beats are answered, so silence means that nobody is there.
@@ -332,8 +348,6 @@ class Link:
                 _logger().debug("The server asks to come again: %s", event.reason)
                 return event.reconnect_after_seconds
             self._handle(event)
-            if sender.done() and not sender.cancelled() and (error := sender.exception()):
-                raise error
 
     def _handle(self, event: frames.Event) -> None:
         if isinstance(event, frames.SessionOpened):

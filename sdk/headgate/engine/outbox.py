@@ -18,7 +18,15 @@ from headgate.codec import session as frames
 from headgate.core import errors, runs, states
 from headgate.engine.recording import Answer
 
-__all__ = ["BATCH_ITEMS_MAX", "INBOX_ITEMS_MAX", "Batch", "Carrier", "LogLines", "Numbered", "Outbox"]
+__all__ = [
+    "BATCH_ITEMS_MAX",
+    "INBOX_ITEMS_MAX",
+    "Batch",
+    "Carrier",
+    "LogLines",
+    "Numbered",
+    "Outbox",
+]
 
 T = TypeVar("T")
 

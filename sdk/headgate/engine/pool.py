@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from headgate.engine import blocking
 
@@ -74,7 +74,7 @@ class Pool:
             return [thread.ident for thread in self._threads if thread.ident is not None]
 
     @contextlib.contextmanager
-    def released(self) -> Iterator[None]:
+    def released(self) -> Generator[None]:
         """Give the place of this thread away for the length of a ``with`` block."""
         size = self._size
         if size is None:

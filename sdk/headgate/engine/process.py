@@ -8,7 +8,7 @@ import os
 import random
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from headgate import settings
 from headgate.client import session
@@ -73,7 +73,7 @@ class _connector:  # noqa: N801  # is called as the function it stands for
         self._is_embedded = now.api_url is None
 
     @contextlib.asynccontextmanager
-    async def __call__(self) -> AsyncIterator[Stream]:
+    async def __call__(self) -> AsyncGenerator[Stream]:
         if self._is_embedded:
             import asyncio
 

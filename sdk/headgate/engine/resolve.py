@@ -23,13 +23,11 @@ _COLLECTIONS: frozenset[type] = frozenset({dict, frozenset, list, set, tuple})
 def is_plain(args: tuple[Any, ...], kwargs: Mapping[str, Any], lineage: Lineage) -> bool:
     """Say quickly that there is nothing to find in the arguments. On the hot path."""
     for value in args:
-        kind = type(value)
-        if kind not in _PLAIN or (kind is str and lineage.find(value)):
+        if type(value) not in _PLAIN or (type(value) is str and lineage.find(value)):
             return False
     if kwargs:
         for value in kwargs.values():
-            kind = type(value)
-            if kind not in _PLAIN or (kind is str and lineage.find(value)):
+            if type(value) not in _PLAIN or (type(value) is str and lineage.find(value)):
                 return False
     return True
 
@@ -159,7 +157,7 @@ def _children(value: Any) -> Iterable[Any] | None:
     if dataclasses.is_dataclass(kind):
         return [getattr(value, field.name, None) for field in dataclasses.fields(kind)]
     if _is_model(kind):
-        return list(vars(value).values())
+        return list(cast("dict[str, Any]", vars(value)).values())
     return None
 
 
@@ -195,7 +193,7 @@ def _rebuild(value: Any, change: Callable[[Any], Any]) -> Any:
     if dataclasses.is_dataclass(kind):
         return _rebuild_fields(value, {f.name: f for f in dataclasses.fields(kind)}, change)
     if _is_model(kind):
-        old = vars(value)
+        old = cast("dict[str, Any]", vars(value))
         updates = {n: c for n, v in old.items() if (c := change(v)) is not v}
         return value.model_copy(update=updates) if updates else value
     return value
@@ -268,7 +266,11 @@ def states_of(value: Any) -> Generator[Effect, Any, Any]:
             yield from future.wait_steps()
     if not upstream.futures:
         return value
-    return _Replacer(lambda found: found.state if isinstance(found, Future) else found).visit(value)
+
+    def replace(found: Future[Any] | State[Any]) -> State[Any]:
+        return found.state if isinstance(found, Future) else found
+
+    return _Replacer(replace).visit(value)
 
 
 def wait_all(futures: Iterable[Any]) -> Steps[None]:

@@ -19,7 +19,7 @@ def digest(fn: Callable[..., Any]) -> str:
         text = inspect.getsource(inner)
     except (OSError, TypeError):
         code = getattr(inner, "__code__", None)
-        text = repr((code.co_code, code.co_consts)) if code is not None else repr(type(inner))
+        text = repr((code.co_code, code.co_consts) if code is not None else inner.__class__)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

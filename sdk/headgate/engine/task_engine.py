@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
-import dataclasses
 import inspect
-from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from headgate import context as contexts
 from headgate import states
 from headgate.codec.session import Reported, TaskRunCreated
 from headgate.core import errors, retries
 from headgate.core.ids import new_id
-from headgate.engine import effects, hooks, outcomes, process, prints, resolve
+from headgate.engine import effects, hooks, outcomes, prints, process, resolve
 from headgate.engine.effects import Call, Sleep, Steps
 from headgate.engine.interruption import Intent
 from headgate.engine.recording import Recorder, Unrecorded
-from headgate.futures import Future
 from headgate.states import State, StateType
 
 if TYPE_CHECKING:
@@ -99,11 +95,7 @@ class TaskCall:
         self._upstream: resolve.Upstream | None = None
         self._recorder = _UNRECORDED if flow is None else flow.recorder
         lineage = None if flow is None else flow.lineage
-        if (
-            wait_for is not None
-            or lineage is None
-            or not resolve.is_plain(args, kwargs, lineage)
-        ):
+        if wait_for is not None or lineage is None or not resolve.is_plain(args, kwargs, lineage):
             self._upstream = resolve.find((*args, *kwargs.values()), wait_for, lineage=lineage)
         number = "0" if flow is None else str(flow.next_call(task.task_key))
         name = task.name
@@ -132,10 +124,17 @@ class TaskCall:
     def announce(self) -> None:
         """Record the run as Pending, because it is going to wait for its turn.
 
-        A run whose name is made of its parameters is recorded later, when they are known.
+        A run has one name for good: where that is made of parameters that are not known yet, or
+        by a function, the run is recorded later.
         """
-        if not (self._task.task_run_name and self._upstream and self._upstream.replace):
-            self._create(_PENDING, self._context.create_time)
+        template = self._task.task_run_name
+        if template is not None:
+            if not isinstance(template, str) or (self._upstream and self._upstream.replace):
+                return
+            # A template that does not fit fails the run when it begins, not the call of submit.
+            with contextlib.suppress(Exception):
+                self._context.name = self._task.run_name(self._context)
+        self._create(_PENDING, self._context.create_time)
 
     def state(self) -> State[Any]:
         """Return where the run stands; from any thread."""
@@ -218,6 +217,7 @@ class TaskCall:
         while True:
             if task.on_running_hooks:
                 yield from hooks.run(task.on_running_hooks, task, context.task_run, self.state())
+            value: Any = None
             state: State[Any] | None = None
             try:
                 with prints.logged(context):
@@ -246,7 +246,7 @@ class TaskCall:
         if inspect.isgenerator(value):
             return list(value), None
         if isinstance(value, State) or states.is_state_iterable(value):
-            return value, outcomes.of_value(value)
+            return None, outcomes.of_value(cast("Any", value))
         return value, None
 
     # --- States ---
@@ -311,7 +311,12 @@ class TaskCall:
         context.state = state
         self._recorder.record(
             Reported(
-                context.id, state.type, state.name, state.id, state.timestamp, state.message,
+                context.id,
+                state.type,
+                state.name,
+                state.id,
+                state.timestamp,
+                state.message,
                 state.details,
             )
         )
@@ -343,16 +348,12 @@ class TaskCall:
     def _retry(self, state: State[Any]) -> Steps[bool]:
         """Decide about another attempt; wait for its time and begin it."""
         task, context = self._task, self._context
-        decision = retries.decide(
-            task.retry_policy, context.run_count, random=process.rng.random()
-        )
+        decision = retries.decide(task.retry_policy, context.run_count, random=process.rng.random())
         if isinstance(decision, retries.GiveUp) or state.details.retriable is False:
             return False
         if task.retry_condition_fn is not None:
             context.state = state
-            allowed = yield from hooks.ask(
-                task.retry_condition_fn, task, context.task_run, state
-            )
+            allowed = yield from hooks.ask(task.retry_condition_fn, task, context.task_run, state)
             if not allowed:
                 return False
         now = process.clock.now()

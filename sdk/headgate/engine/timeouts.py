@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from types import FrameType
 
 from headgate.core.clock import SystemClock
@@ -21,7 +21,7 @@ class _Injected(BaseException):
 
 
 @contextlib.contextmanager
-def limit(seconds: float, make_error: Callable[[], Exception]) -> Iterator[None]:
+def limit(seconds: float, make_error: Callable[[], Exception]) -> Generator[None]:
     """Raise an error in the body of a ``with`` block that takes longer.
 
     On the main thread by SIGALRM, which also ends a blocking call. On other threads, and where
@@ -42,7 +42,7 @@ def limit(seconds: float, make_error: Callable[[], Exception]) -> Iterator[None]
 
 
 @contextlib.contextmanager
-def _alarm(seconds: float, make_error: Callable[[], Exception]) -> Iterator[None]:
+def _alarm(seconds: float, make_error: Callable[[], Exception]) -> Generator[None]:
     outer_left, _interval = signal.getitimer(signal.ITIMER_REAL)
     if outer_left and outer_left <= seconds:
         # The limit around this one ends it first.
@@ -66,7 +66,7 @@ def _alarm(seconds: float, make_error: Callable[[], Exception]) -> Iterator[None
 
 
 @contextlib.contextmanager
-def _watched(seconds: float, make_error: Callable[[], Exception]) -> Iterator[None]:
+def _watched(seconds: float, make_error: Callable[[], Exception]) -> Generator[None]:
     thread_id = threading.get_ident()
     lock = threading.Lock()
     over = fired = False

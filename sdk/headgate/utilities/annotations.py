@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 __all__ = ["Annotation", "allow_failure", "opaque", "quote", "unmapped"]
 
@@ -28,7 +28,7 @@ class Annotation(Generic[T]):
 
     def __eq__(self, other: object) -> bool:
         """Two marks are equal when they are of one kind and so are their values."""
-        return type(other) is type(self) and bool(self.value == other.value)  # pyright: ignore[reportUnknownMemberType,reportUnknownArgumentType,reportAttributeAccessIssue]  # the type check is not seen
+        return type(other) is type(self) and bool(self.value == other.value)
 
     def __hash__(self) -> int:
         """Hash by the value."""

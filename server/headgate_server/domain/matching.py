@@ -81,5 +81,11 @@ class Allotment:
             self._groups.pop(candidate.serves, None)
             self._turn = [turn for turn in self._turn if turn[0].serves != candidate.serves]
 
+    def leave_out(self, ask: Ask) -> None:
+        """Ask the runner of the last ask no more: it is gone."""
+        candidate, _ = self._turn.pop()
+        candidate.free = 0
+        assert candidate.session_id == ask.session_id
+
 
 __all__ = ["Allotment", "Ask", "Candidate"]

@@ -111,6 +111,7 @@ class EngineRun:
         self._host = host
         self._committed_seq = self._received_seq = committed_seq
         self._committed_log_seq = self._received_log_seq = committed_log_seq
+        self._flow_run: FlowRun | None = None
         self._book = recording.Book()
         self._steps: deque[_Step] = deque()
         self._log_records: deque[tuple[LogRecord, int]] = deque()
@@ -266,7 +267,8 @@ class EngineRun:
             case Appended(revision=revision):
                 self._committed_seq = draft.seq_after
                 self._book.forget_ended(draft)
-                self._host.send_ack(self.flow_run_id, draft.seq_after, revision)
+                if not self._answer_follows:
+                    self._host.send_ack(self.flow_run_id, draft.seq_after, revision)
                 for answer in draft.answers:
                     self._answer(answer)
             case AppendRefused() as refused:
@@ -330,9 +332,11 @@ class EngineRun:
     async def _create(self, seq: int, creation: frames.FlowRunCreation) -> None:
         flow_run = await self._host.create_flow_run(creation)
         self._committed_seq = seq
+        self._flow_run = flow_run
         self.attachment.knows(flow_run.state)
         self._exists.set()
-        self._host.send_ack(self.flow_run_id, seq, flow_run.revision)
+        if not self._answer_follows:
+            self._host.send_ack(self.flow_run_id, seq, flow_run.revision)
 
     async def _move(self, seq: int, move: frames.FlowRunMove) -> None:
         self.attachment.proposing = move.state.id
@@ -342,8 +346,10 @@ class EngineRun:
             fencing_token=self.fencing_token,
             force=move.force,
             seq=seq,
+            known=self._known(),
         )
         self._committed_seq = seq
+        self._flow_run = flow_run
         self._knows(flow_run.state)
         if move.proposed:
             self._host.send(
@@ -358,6 +364,18 @@ class EngineRun:
             self._host.send_ack(self.flow_run_id, seq, flow_run.revision)
         if flow_run.state.is_terminal:
             self._host.run_ended(self)
+
+    @property
+    def _answer_follows(self) -> bool:
+        """Whether the next step is a proposal: its verdict acknowledges this step, too."""
+        step = self._steps[0].work if self._steps else None
+        return isinstance(step, frames.FlowRunMove) and step.proposed
+
+    def _known(self) -> FlowRun | None:
+        """Return the run as it was last seen, with what has been committed of it since."""
+        if self._flow_run is None:
+            return None
+        return dataclasses.replace(self._flow_run, committed_seq=self._committed_seq)
 
     def _knows(self, state: State) -> None:
         # A run that is being cancelled is told so by the hub, whatever it proposed.

@@ -1,8 +1,8 @@
 """Tells live streams what others decided about their runs: cancel, pause, resume, fenced.
 
 Streams attach the runs that they hold. After each commit that touches an attached run, the hub
-reads it and compares it with what the stream knows. Commits of this process name their runs;
-those of other replicas do not always, so then the journal is followed.
+compares it with what the stream knows. Commits of this process bring their runs; those of other
+replicas do not even name them always, so then the journal is followed.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Attachment:
 
     Attributes:
         proposing: The id of the state that the stream proposes just now.
+        revision: How new the news are that it was told; a read may come in late.
     """
 
     flow_run_id: str
@@ -69,6 +70,7 @@ class Attachment:
     state_id: str = ""
     state_type: StateType | None = None
     proposing: str = ""
+    revision: int = 0
 
     def knows(self, state: State) -> None:
         """Note that the stream knows of a state."""
@@ -141,8 +143,9 @@ class Hub:
     def _on_commit(self, commit: Commit) -> None:
         if commit.flow_run_ids:
             touched = commit.flow_run_ids & self._attached.keys()
-            if touched:
-                self._dirty |= touched
+            self._tell([commit.flow_runs[id] for id in touched & commit.flow_runs.keys()])
+            if unread := touched - commit.flow_runs.keys():
+                self._dirty |= unread
                 self._wake.set()
         elif commit.revision > self._revision and self._storage.database == "postgresql":
             # Another replica's, or task runs only; there is no telling.
@@ -189,8 +192,9 @@ class Hub:
                 self._tell_one(attachment, flow_run)
 
     def _tell_one(self, attachment: Attachment, flow_run: FlowRun) -> None:
-        if flow_run.fencing_token < attachment.token:
-            return  # Read before the lease was granted.
+        if flow_run.fencing_token < attachment.token or flow_run.revision < attachment.revision:
+            return  # Read before the lease was granted, or before what was told last.
+        attachment.revision = flow_run.revision
         listener = attachment.listener
         match news_of(attachment, flow_run):
             case News.FENCED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from datetime import datetime
 
 from headgate.core import errors, states
 from headgate.core.deployments import InfrastructureLossPolicy
@@ -24,6 +25,7 @@ class _Facts:
     lease: Lease
     run: FlowRun
     policy: InfrastructureLossPolicy | None
+    now: datetime
 
 
 class Leasing:
@@ -89,10 +91,6 @@ class Leasing:
     async def lose(self, session: Session, held: Held) -> None:
         """End a lease whose holder is lost."""
 
-        def decide_at(tx: Transaction) -> float:
-            return (tx.now() - session.last_beat_time).total_seconds()
-
-        silent_seconds = await self._storage.read(decide_at)
         who = "Runner" if session.kind is SessionKind.RUNNER else "Process"
 
         def decide(facts: _Facts) -> leasing.Ending:
@@ -101,7 +99,7 @@ class Leasing:
                 accepted=facts.lease.accepted,
                 policy=facts.policy,
                 holder=f"{who} {session.name}",
-                silent_seconds=silent_seconds,
+                silent_seconds=(facts.now - session.last_beat_time).total_seconds(),
             )
 
         await self._end(session.id, held, decide, by_holder=False)
@@ -148,9 +146,12 @@ class Leasing:
 
     async def _enter(self, facts: _Facts, enter: leasing.Enter, *, by_holder: bool) -> bool:
         """Propose the state that ends a lease; False if the run changed meanwhile."""
-        now = await self._storage.read(lambda tx: tx.now())
         state = states.new_state(
-            enter.type, id=self._new_id(), now=now, name=enter.name, message=enter.message
+            enter.type,
+            id=self._new_id(),
+            now=facts.now,
+            name=enter.name,
+            message=enter.message,
         )
         try:
             _, run = await self._orchestration.propose(
@@ -172,11 +173,15 @@ def _is(lease: Lease, held: Held, session_id: str) -> bool:
 
 
 def _read(tx: Transaction, session_id: str, held: Held) -> _Facts | None:
-    lease, run = tx.leases.get(held.flow_run_id), tx.flow_runs.get(held.flow_run_id)
-    if lease is None or run is None or not _is(lease, held, session_id):
+    lease = tx.leases.get(held.flow_run_id)
+    if lease is None or not _is(lease, held, session_id):
+        return None
+    run = tx.flow_runs.get(held.flow_run_id)
+    if run is None:
         return None
     deployment = tx.deployments.get(run.deployment_id) if run.deployment_id else None
-    return _Facts(lease, run, deployment.on_infrastructure_loss if deployment else None)
+    policy = deployment.on_infrastructure_loss if deployment else None
+    return _Facts(lease, run, policy, tx.now())
 
 
 def _drop(tx: Transaction, facts: _Facts, fence: int) -> bool:

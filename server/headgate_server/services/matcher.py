@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 from collections.abc import Sequence
 from typing import NoReturn, Protocol
@@ -16,6 +17,8 @@ _log = logging.getLogger("headgate.server.matcher")
 
 #: The net under the signals: what they missed is found after so long.
 _SWEEP_SECONDS = 1.0
+#: Of the runners that wait for the same, so many are asked at most in one round.
+_ASKED_MAX = 32
 
 
 class Taker(Protocol):
@@ -88,7 +91,10 @@ class Matcher:
             candidates = self._candidates()
             if not candidates:
                 return _SWEEP_SECONDS
-            sessions = {id: taker.session for id, taker in self._takers.items()}
+            sessions = {
+                candidate.session_id: self._takers[candidate.session_id].session
+                for candidate in candidates
+            }
             dealt, due_in = await self._storage.write(
                 lambda tx, candidates=candidates, sessions=sessions: self._deal(
                     tx, candidates, sessions
@@ -100,15 +106,19 @@ class Matcher:
                 return min(_SWEEP_SECONDS, due_in)
 
     def _candidates(self) -> list[matching.Candidate]:
+        """Return the runners to ask: of those that serve the same, the first few of the line."""
+        lines: dict[tuple[tuple[str, ...], ...], list[tuple[int, int, str]]] = {}
+        served = self._served
+        for id, taker in self._takers.items():
+            free = taker.free
+            if free > 0:
+                session = taker.session
+                serves = (session.work_pool_names, session.work_queue_names)
+                lines.setdefault(serves, []).append((-free, served.get(id, 0), id))
         return [
-            matching.Candidate(
-                session_id=id,
-                serves=(taker.session.work_pool_names, taker.session.work_queue_names),
-                free=taker.free,
-                last_served=self._served.get(id, 0),
-            )
-            for id, taker in self._takers.items()
-            if taker.free > 0
+            matching.Candidate(session_id=id, serves=serves, free=-free, last_served=last_served)
+            for serves, line in lines.items()
+            for free, last_served, id in heapq.nsmallest(_ASKED_MAX, line)
         ]
 
     def _deal(
@@ -120,6 +130,11 @@ class Matcher:
         allotment = matching.Allotment(candidates)
         dealt: dict[str, list[Grant]] = {}
         while (ask := allotment.next_ask()) is not None:
+            if tx.leases.get_session(ask.session_id) is None:
+                # Reaped, though its stream still seems to stand. A lease without a session
+                # would never be reaped.
+                allotment.leave_out(ask)
+                continue
             granted = tx.leases.grant(
                 sessions[ask.session_id],
                 count=ask.count,

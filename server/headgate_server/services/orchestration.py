@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from headgate.core import errors, runs, states
+from headgate.core.clock import Clock
 from headgate.core.states import StateType
 from headgate_server.domain import decisions, lease_effects, orchestrator, transforms
 from headgate_server.domain.context import Context
@@ -22,6 +23,9 @@ from headgate_server.storage.records import Lease
 #: Races are lost to other transitions of the same run, which are few; more than this many in
 #: a row means that something else is wrong.
 _ATTEMPTS_MAX = 20
+
+_SPARED = frozenset({StateType.RUNNING, StateType.COMPLETED})
+_LIVE = frozenset({StateType.PENDING, StateType.RUNNING})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,7 @@ class Proposal:
         fencing_token: The token of the lease under which it is proposed; None: from outside.
         force: Whether it overrides the rules.
         seq: The number of the proposal in the engine's stream, committed with the verdict.
+        known: The run as the holder of its lease saw it last.
         release: Whether the lease ends with the transition in any case.
         rescheduled: Whether the transition counts as a reschedule after a lost runner.
         lease: The lease that is ended by it, as it was read: another one is not ended.
@@ -44,6 +49,7 @@ class Proposal:
     fencing_token: int | None = None
     force: bool = False
     seq: int | None = None
+    known: runs.FlowRun | None = None
     release: bool = False
     rescheduled: bool = False
     lease: Lease | None = None
@@ -64,11 +70,15 @@ class Orchestration:
         storage: Where runs are kept.
         new_id: Makes ids, for states that rules put in place.
         rng: Where chance comes from, for the jitter of retries.
+        clock: Tells the time where the database was not asked.
     """
 
-    def __init__(self, storage: Storage, *, new_id: Callable[[], str], rng: random.Random) -> None:
+    def __init__(
+        self, storage: Storage, *, new_id: Callable[[], str], rng: random.Random, clock: Clock
+    ) -> None:
         """Make it for a storage."""
         self._storage = storage
+        self._clock = clock
         self._new_id = new_id
         self._rng = rng
         self._orphans = orphans.Orphans(storage, new_id=new_id, propose=self._propose_for_orphan)
@@ -81,6 +91,7 @@ class Orchestration:
         fencing_token: int | None,
         force: bool = False,
         seq: int | None = None,
+        known: runs.FlowRun | None = None,
         release: bool = False,
         rescheduled: bool = False,
         lease: Lease | None = None,
@@ -101,6 +112,7 @@ class Orchestration:
                 fencing_token=fencing_token,
                 force=force,
                 seq=seq,
+                known=known,
                 release=release,
                 rescheduled=rescheduled,
                 lease=lease,
@@ -108,8 +120,10 @@ class Orchestration:
         )
 
     async def _carry_out(self, proposal: Proposal) -> tuple[states.Verdict, runs.FlowRun]:
+        situation = self._known(proposal)
         for _ in range(_ATTEMPTS_MAX):
-            situation = await self._storage.read(lambda tx: _read(tx, proposal))
+            if situation is None:
+                situation = await self._storage.read(lambda tx: _read(tx, proposal))
             context = self._context(proposal, situation)
             decision = orchestrator.decide(context, situation.now)
             verdict = decisions.to_verdict(decision, current=context.current)
@@ -122,12 +136,39 @@ class Orchestration:
                 unchanged = await self._advance(proposal, situation.run)
                 if unchanged is not None:
                     return verdict, unchanged
-                continue
-            saved = await self._save(proposal, context, state, situation)
-            if saved is not None:
-                return dataclasses.replace(verdict, state=saved.state), saved
+            else:
+                saved = await self._save(proposal, context, state, situation)
+                if saved is not None:
+                    return dataclasses.replace(verdict, state=saved.state), saved
+            situation = None  # It was not like that any more: look.
         raise errors.Unavailable(
             f"Flow run {proposal.flow_run_id} is being changed by many at once; try again."
+        )
+
+    def _known(self, proposal: Proposal) -> _Situation | None:
+        """Spare the look at a run whose holder knows it: going on, and ending well.
+
+        All that those depend on is guarded by the compare-and-set, so a run that has changed
+        since is looked at then. A failure depends on the retry policy too, which may have been
+        changed without a transition.
+        """
+        known = proposal.known
+        if (
+            known is None
+            or proposal.fencing_token != known.fencing_token
+            or proposal.state.type not in _SPARED
+            or known.state.type not in _LIVE
+        ):
+            return None
+        lease = Lease(
+            flow_run_id=known.id,
+            fencing_token=known.fencing_token,
+            session_id="",
+            accepted=True,
+            offer_expire_time=None,
+        )
+        return _Situation(
+            run=known, lease=lease, fired_pause_keys=frozenset(), now=self._clock.now()
         )
 
     def _context(self, proposal: Proposal, situation: _Situation) -> Context:

@@ -25,6 +25,9 @@ from headgate_server.storage.records import Grant, Lease, Session, SessionKind
 
 #: A lease that a runner took and did not speak of when it came back is lost after so many beats.
 _SUSPECT_BEATS = 2
+#: A runner that missed so many beats is given nothing: its connection may be half open, and
+#: each run offered to it would wait in vain.
+_QUIET_BEATS = 3
 
 
 class RunnerSessions:
@@ -82,6 +85,7 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
         self._granted_total = 0
         self._pause_until = 0.0
         self._draining = False
+        self._quiet = False
         self._locks: dict[str, anyio.Lock] = {}
         self._under_way = 0
         self._settled = anyio.Event()
@@ -99,7 +103,11 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
         """How many offers it takes now."""
         if self._draining or self._offered_total is None or self.ended.is_set():
             return 0
-        if self._pause_until > self._clock.monotonic():
+        now = self._clock.monotonic()
+        if self._pause_until > now:
+            return 0
+        if now - self.last_heard > _QUIET_BEATS * self._settings.beat_interval_seconds:
+            self._quiet = True
             return 0
         return self._granted_total - self._offered_total
 
@@ -135,6 +143,9 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
                 )
             await self._hello(frame)
             return
+        if self._quiet:
+            self._quiet = False
+            self._matcher.wake()
         match frame:
             case frames.Credit(granted_total):
                 self._credit(granted_total)

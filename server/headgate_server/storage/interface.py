@@ -141,7 +141,7 @@ class FlowRuns(Protocol):
 
         Written only if the stored run still has the state id and the fencing token of
         ``before``. All fields of ``after`` that a transition may change are stored: state,
-        run_count, times, fencing_token, reschedule_count, priority, queue. The ready set
+        run_count, times, fencing_token, reschedule_count. The ready set
         follows the new state: SCHEDULED with a work pool (and not an in-process retry, that
         is: with ``release`` or without a lease) is in, everything else is out. Where the state
         id stays the same nothing is written to the journal: so an offer goes back with

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -262,9 +262,13 @@ class Commit:
         flow_run_ids: Flow runs whose own state or token changed; empty also where not known
             (another replica).
         logs: Whether log lines were stored.
+        flow_runs: Of flow_run_ids, those that this process wrote, as they are now.
     """
 
     revision: int = 0
     ready: bool = False
     flow_run_ids: frozenset[str] = frozenset()
     logs: bool = False
+    flow_runs: Mapping[str, FlowRun] = dataclasses.field(
+        default_factory=dict[str, FlowRun], compare=False
+    )

@@ -22,6 +22,7 @@ from headgate.core.states import State
 from headgate_server.domain import recording
 from headgate_server.services import engine_frames as frames
 from headgate_server.services.engine_sessions import EngineSessions
+from headgate_server.transport import pipe
 
 BATCH_ITEMS_MAX = 1_000
 _PAYLOAD_BYTES_MAX = 16 * 1024
@@ -43,16 +44,8 @@ class EngineServicer(pb_grpc.EngineServiceServicer):
         self, request_iterator: Any, context: Context
     ) -> None:
         """Serve one stream."""
-        decode = self._decoder.frame
-
-        async def read() -> frames.Inbound | None:
-            message: Any = await context.read()
-            return decode(message) if isinstance(message, pb.SessionRequest) else None  # EOF
-
-        async def write(frame: frames.Outbound) -> None:
-            await context.write(encode(frame))
-
-        await self._sessions.serve(read, write)
+        read = pipe.reader(context, pb.SessionRequest, self._decoder.frame)
+        await self._sessions.serve(read, pipe.writer(context, encode))
 
 
 class Decoder:

@@ -17,7 +17,7 @@ from headgate_server.domain.leasing import Held, Outcome
 from headgate_server.services import engine_frames
 from headgate_server.services import lease_frames as frames
 from headgate_server.services.runner_sessions import RunnerSessions
-from headgate_server.transport import engine, fields
+from headgate_server.transport import engine, fields, pipe
 
 Context = aio.ServicerContext[pb.LeaseRequest, pb.LeaseResponse]
 
@@ -39,15 +39,8 @@ class LeaseServicer(pb_grpc.LeaseServiceServicer):
         self, request_iterator: Any, context: Context
     ) -> None:
         """Serve one stream."""
-
-        async def read() -> frames.Inbound | None:
-            message: Any = await context.read()
-            return decode(message) if isinstance(message, pb.LeaseRequest) else None  # EOF
-
-        async def write(frame: frames.Outbound) -> None:
-            await context.write(encode(frame))
-
-        await self._sessions.serve(read, write)
+        read = pipe.reader(context, pb.LeaseRequest, decode)
+        await self._sessions.serve(read, pipe.writer(context, encode))
 
 
 def decode(message: pb.LeaseRequest) -> frames.Inbound:

@@ -103,8 +103,6 @@ async def test_a_transition_is_saved_with_all_that_it_may_change(storage: Storag
         end_time=at(3),
         fencing_token=5,
         reschedule_count=2,
-        priority=3,
-        work_queue_name="slow",
         name="not this",
     )
     revision = await storage.write(lambda t: t.flow_runs.save(before, after))
@@ -156,7 +154,7 @@ async def test_streams_count_from_one_under_a_new_token(storage: Storage) -> Non
 async def test_saving_the_same_state_writes_no_line(storage: Storage) -> None:
     flow = await builders.make_flow(storage)
     run = await builders.store_run(storage, builders.flow_run(flow))
-    same = dataclasses.replace(run, priority=5)
+    same = dataclasses.replace(run, reschedule_count=1)
     assert await storage.write(lambda t: t.flow_runs.save(run, same)) == run.revision
     assert await storage.read(lambda t: t.journal.newest()) == run.revision
     assert await storage.read(lambda t: t.flow_runs.get(run.id)) == same

@@ -14,7 +14,7 @@ from headgate.client.orchestration import HeadgateClient
 from headgate.core import deployments, errors, runs
 from headgate.core.states import StateType
 from headgate_runner import runner
-from headgate_runner.executors import process
+from headgate_runner.executors import inline, process
 from headgate_server.app import App
 from headgate_server.settings import Settings
 
@@ -37,18 +37,21 @@ class Stage:
             lease_ttl_seconds=1.0,
             lease_margin_seconds=0.2,
             beat_interval_seconds=0.2,
+            cancel_grace_seconds=0.5,
         )
         self.api_url = f"unix://{self.settings.unix_socket}"
         self.client = HeadgateClient(self.api_url)
 
     @contextlib.asynccontextmanager
-    async def runner(self, *, wait: bool = True, **options):
+    async def runner(
+        self, *, wait: bool = True, entry: str = "child_entries:main", open_executor=None, **options
+    ):
         """A runner that is connected; at the end it vanishes, as if it was killed."""
         said: list[str] = []
         made = runner.Runner(
             self.api_url,
             write=said.append,
-            open_executor=functools.partial(process.open_executor, entry="child_entries:main"),
+            open_executor=open_executor or functools.partial(process.open_executor, entry=entry),
             **options,
         )
         async with anyio.create_task_group() as tasks:
@@ -57,17 +60,21 @@ class Stage:
                 with anyio.fail_after(PATIENCE_SECONDS):
                     await made.ready.wait()
             yield made, said
-            tasks.cancel_scope.cancel()
+            if not made.is_stopping:
+                tasks.cancel_scope.cancel()
 
-    async def ask(self, entrypoint: str, policy=deployments.CRASH_ON_LOSS) -> runs.FlowRun:
+    async def ask(
+        self, entrypoint: str, policy=deployments.CRASH_ON_LOSS, path: str = ""
+    ) -> runs.FlowRun:
         """Ask for a run of a deployment with this entrypoint."""
         deployment = await self.client.apply_deployment(
             deployments.Deployment(
                 id="",
-                name=entrypoint.replace("_", "-"),
+                name=entrypoint.replace("_", "-").replace(":", "-"),
                 flow_id="",
                 flow_name="f",
                 entrypoint=entrypoint,
+                path=path,
                 create_time=NOW,
                 update_time=NOW,
                 etag="",
@@ -108,6 +115,82 @@ async def test_a_cancelled_run_ends_as_cancelled(stage):
         await stage.until(run, StateType.PENDING)
         await stage.client.cancel_flow_run(run.id)
         await stage.until(run, StateType.CANCELLED)
+
+
+FLOWS = """
+import os, pathlib, signal, time
+from headgate import flow, get_run_logger, task
+
+def note(flow, flow_run, state):
+    pathlib.Path(__file__).with_name("noted").write_text(f"{flow_run.name} {state.name}")
+
+@task
+def double(n):
+    return 2 * n
+
+@flow(log_prints=True)
+def good():
+    get_run_logger().info("logged")
+    print("printed")
+    os.write(1, b"written\\n")
+    return double(3)
+
+@flow(on_crashed=[note])
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@flow(on_cancellation=[note])
+def deaf():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pathlib.Path(__file__).with_name("deaf").touch()
+    while True:
+        time.sleep(0.01)
+"""
+ENGINE = process.DEFAULT_ENTRY
+
+
+@pytest.fixture
+def flows(tmp_path):
+    """The folder of flows.py."""
+    (tmp_path / "flows.py").write_text(FLOWS)
+    return tmp_path
+
+
+async def test_a_flow_is_executed_and_each_line_kept_once(stage, flows):
+    async with stage.runner(entry=ENGINE) as (made, said):
+        run = await stage.ask("flows.py:good", path=str(flows))
+        ended = await stage.until(run, StateType.COMPLETED)
+        made.stop()  # which stores what was printed
+    assert ended.run_count == 1
+    lines = [record.message for record in await stage.client.read_logs(flow_run_ids=[run.id])]
+    assert [lines.count(line) for line in ("logged", "printed", "written")] == [1, 1, 1], lines
+    assert any(line.endswith("- logged") for line in said)
+
+
+async def test_runs_may_be_executed_in_threads_of_the_runner(stage, flows):
+    async with stage.runner(open_executor=inline.open_executor, limit=4) as (made, _said):
+        asked = [await stage.ask("flows.py:good", path=str(flows)) for _ in range(8)]
+        for run in asked:
+            await stage.until(run, StateType.COMPLETED)
+        made.stop()
+
+
+async def test_hooks_are_called_for_a_process_that_was_killed(stage, flows):
+    async with stage.runner(entry=ENGINE, grace_seconds=20) as (made, _said):
+        run = await stage.ask("flows.py:killed", path=str(flows))
+        await stage.until(run, StateType.CRASHED)
+        made.stop()  # which waits for hooks
+    assert (flows / "noted").read_text() == f"{run.name} Crashed"
+
+
+async def test_hooks_are_called_for_a_cancelled_process_that_had_to_be_killed(stage, flows):
+    async with stage.runner(entry=ENGINE, grace_seconds=20) as (made, _said):
+        run = await stage.ask("flows.py:deaf", path=str(flows))
+        await stage.until(run, StateType.RUNNING)
+        await stage.client.cancel_flow_run(run.id)
+        await stage.until(run, StateType.CANCELLED)
+        made.stop()
+    assert (flows / "noted").read_text() == f"{run.name} Cancelled"
 
 
 async def test_slots_are_used_again_and_again(stage):

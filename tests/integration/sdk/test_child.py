@@ -75,18 +75,14 @@ Start = Callable[..., Child]
 
 
 @pytest.fixture
-def start(
-    server: SyncHeadgateClient, api_url: str, tmp_path: pathlib.Path
-) -> Iterator[Start]:
+def start(server: SyncHeadgateClient, api_url: str, tmp_path: pathlib.Path) -> Iterator[Start]:
     """Deploy a flow, ask for a run, lease it, and start its child."""
     frames: queue.SimpleQueue[lpb.LeaseRequest | None] = queue.SimpleQueue()
     (tmp_path / "home").mkdir()
     children: list[Child] = []
     with channel.open_sync_channel(api_url) as wire:
         stream = lease_service_pb2_grpc.LeaseServiceStub(wire).Lease(iter(frames.get, None))
-        hello = lpb.Hello(
-            name="r", instance_id=ids.new_id(), work_pool_names=["default"], slots=9
-        )
+        hello = lpb.Hello(name="r", instance_id=ids.new_id(), work_pool_names=["default"], slots=9)
         frames.put(lpb.LeaseRequest(hello=hello))
         frames.put(lpb.LeaseRequest(credit=lpb.Credit(granted_total=9)))
 
@@ -100,9 +96,7 @@ def start(
                 f"{flow}/test", parameters=codec.encode(parameters)
             )
             offer = next(f.offer for f in stream if f.WhichOneof("frame") == "offer")
-            accept = lpb.Accept(
-                flow_run_id=offer.flow_run.id, fencing_token=offer.fencing_token
-            )
+            accept = lpb.Accept(flow_run_id=offer.flow_run.id, fencing_token=offer.fencing_token)
             frames.put(lpb.LeaseRequest(accept=accept))
             children.append(Child(api_url, offer, tmp_path / "home", **env))
             return children[-1]

@@ -29,7 +29,7 @@ def fails(*_args: Any):
 
 
 def task_runs_of(server: SyncHeadgateClient, state: State) -> list[Any]:
-    return server.read_task_runs(flow_run_ids=[state.flow_run_id])
+    return server.read_task_runs(flow_run_ids=[state.flow_run_id or ""])
 
 
 def names_of(server: SyncHeadgateClient, task_run_id: str) -> list[str]:
@@ -202,7 +202,7 @@ def test_hooks_hear_of_the_states(server: SyncHeadgateClient):
         ("flaky", "flaky-0", "Completed"),
     ]
     with pytest.raises(TypeError, match="list"):
-        task(on_failure=hook)(lambda: None)  # type: ignore[arg-type]
+        task(on_failure=hook)(hook)  # pyright: ignore[reportArgumentType]  # wrong on purpose
 
 
 def test_the_name_of_a_run_is_made_of_its_parameters(server: SyncHeadgateClient):
@@ -216,11 +216,13 @@ def test_the_name_of_a_run_is_made_of_its_parameters(server: SyncHeadgateClient)
     def works():
         load("monday")
         load_by_function("tuesday")
-        load.submit(add.submit(1)).wait()  # type: ignore[arg-type]
+        load.submit(add.submit(1)).wait()
+        load.submit("friday").wait()
+        load_by_function.submit("sunday").wait()
 
     state = works(return_state=True)
     names = {run.name for run in task_runs_of(server, state)}
-    assert {"load-monday", "load-tuesday!", "load-2"} <= names
+    assert {"load-monday", "load-tuesday!", "load-2", "load-friday", "load-sunday!"} <= names
 
 
 def test_futures_are_resolved_at_any_depth(server: SyncHeadgateClient):
@@ -277,7 +279,7 @@ def test_a_task_whose_upstream_failed_is_not_ready(server: SyncHeadgateClient):
         with pytest.raises(errors.UpstreamTaskError):
             after.result()
         with pytest.raises(errors.UpstreamTaskError):
-            add(failed)
+            add(failed)  # pyright: ignore[reportArgumentType]  # wrong on purpose
         waiting.wait()
         return [after.state.name, waiting.state.name]
 
@@ -383,7 +385,6 @@ def test_no_more_than_max_workers_run_at_once(server: SyncHeadgateClient):
 
     @flow(task_runner=ThreadPoolTaskRunner(max_workers=3))
     def works():
-        counts.map(range(0)) if False else None
         for future in [counts.submit() for _ in range(20)]:
             future.wait()
 
@@ -592,7 +593,7 @@ def test_wrong_arguments_are_refused_before_there_is_a_run(server: SyncHeadgateC
     @flow
     def works():
         with pytest.raises(errors.ParameterBindError):
-            add()
+            add()  # pyright: ignore[reportCallIssue]  # wrong on purpose
         with pytest.raises(errors.ParameterBindError):
             add.submit(1, c=2)
 

@@ -53,7 +53,7 @@ async def storage(
 @pytest.fixture
 async def world(storage: Storage, clock: ManualClock, tmp_path: Path) -> AsyncIterator[World]:
     rng = random.Random(1)
-    orchestration = Orchestration(storage, new_id=ids.new_id, rng=rng)
+    orchestration = Orchestration(storage, new_id=ids.new_id, rng=rng, clock=clock)
     streams = make_streams(
         storage,
         orchestration=orchestration,

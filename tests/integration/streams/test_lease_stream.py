@@ -436,3 +436,31 @@ async def test_a_runner_of_other_queues_gets_nothing(world: World) -> None:
         await world.ask_for_run(usual)
         asked = await world.ask_for_run(slow)
         assert (await runner.expect("offer")).flow_run.id == asked.id
+
+
+async def test_a_runner_that_is_not_heard_of_is_given_nothing_until_it_beats(
+    world: World,
+) -> None:
+    deployment = await world.deploy()
+    async with wire.runner(world.channel) as quiet, wire.runner(world.channel) as other:
+        await quiet.hello(slots=9)
+        await quiet.beat([])
+        world.clock.advance(16)
+        await other.hello(slots=1)
+        await world.ask_for_run(deployment)
+        await other.expect("offer")
+        await world.ask_for_run(deployment)
+        await quiet.send(beat=wire.lpb.RunnerBeat(seq=2))
+        await quiet.expect("offer")
+
+
+async def test_nothing_is_leased_to_a_session_that_was_reaped(world: World) -> None:
+    async with wire.runner(world.channel) as runner, wire.runner(world.channel) as other:
+        welcome = await runner.hello(slots=9)
+        await runner.beat([])
+        await world.storage.write(lambda tx: tx.leases.close_session(welcome.session_id))
+        await other.hello(slots=1)
+        await world.ask_for_run(await world.deploy())
+        await other.expect("offer")
+        await runner.send(beat=wire.lpb.RunnerBeat(seq=2))
+        assert isinstance(await runner.end(), errors.Unavailable)

@@ -30,8 +30,6 @@ _TRANSITION_FIELDS = (
     "end_time",
     "fencing_token",
     "reschedule_count",
-    "priority",
-    "work_queue_name",
 )
 _UPDATE_FIELDS = ("name", "tags", "labels", "priority", "retry_policy")
 

@@ -60,7 +60,7 @@ class SqlFlowRuns:
         self._work.execute(sa.insert(_RUNS), values)
         if readiness.is_ready(flow_run, leased=False):
             self._enter_ready_set(flow_run)
-        self._work.changes.flow_run_ids.add(flow_run.id)
+        self._announce(flow_run, revision)
         return revision
 
     def save(
@@ -88,17 +88,19 @@ class SqlFlowRuns:
             values["committed_seq"] = seq
         if self._work.execute(sa.update(_RUNS).where(*guard), values).rowcount == 0:
             return None
-        if after.fencing_token != before.fencing_token:
-            self._work.changes.flow_run_ids.add(after.id)  # Its former holder is to be told.
         revision = before.revision
         if after.state.id != before.state.id:
             revision = self._work.record([(after.id, after.id, after.name, after.state)])
             self._work.execute(
                 sa.update(_RUNS).where(_RUNS.c.id == after.id), {"revision": revision}
             )
-            self._work.changes.flow_run_ids.add(after.id)
+        if revision != before.revision or after.fencing_token != before.fencing_token:
+            self._announce(after, revision)  # Its holder, or its former one, is to be told.
         self._follow(after, release=release)
         return revision
+
+    def _announce(self, flow_run: runs.FlowRun, revision: int) -> None:
+        self._work.changes.flow_runs[flow_run.id] = dataclasses.replace(flow_run, revision=revision)
 
     def advance(self, flow_run_id: str, *, fencing_token: int, seq: int) -> bool:
         result = self._work.execute(

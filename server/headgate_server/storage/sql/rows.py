@@ -146,8 +146,6 @@ def flow_run_transition_values(run: runs.FlowRun) -> Values:
         "start_time": run.start_time,
         "end_time": run.end_time,
         "reschedule_count": run.reschedule_count,
-        "priority": run.priority,
-        "work_queue_name": run.work_queue_name,
         "order_time": to_micros(readiness.order_time(run)),
     }
 
@@ -156,6 +154,8 @@ def flow_run_values(run: runs.FlowRun) -> Values:
     """Return the row of a flow run, without its revision."""
     return {
         **flow_run_transition_values(run),
+        "priority": run.priority,
+        "work_queue_name": run.work_queue_name,
         "id": run.id,
         "name": run.name,
         "flow_id": run.flow_id,

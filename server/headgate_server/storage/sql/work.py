@@ -17,6 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from headgate.core.runs import FlowRun
 from headgate.core.states import State
 from headgate_server.storage import records
 from headgate_server.storage.sql import json_text, tables
@@ -31,7 +32,8 @@ class Changes:
     """What a transaction changed, for those who wait."""
 
     ready: bool = False
-    flow_run_ids: set[str] = dataclasses.field(default_factory=set[str])
+    #: Flow runs as they are now.
+    flow_runs: dict[str, FlowRun] = dataclasses.field(default_factory=dict[str, FlowRun])
 
 
 class Work:
@@ -116,7 +118,7 @@ class Work:
     def savepoint(self) -> Generator[None]:
         """Undo what the block did, in the database and here, if it raises."""
         heads = dataclasses.replace(self.heads)
-        ready, flow_run_ids = self.changes.ready, set(self.changes.flow_run_ids)
+        ready, flow_runs = self.changes.ready, dict(self.changes.flow_runs)
         self.connection.exec_driver_sql("SAVEPOINT one_change")
         try:
             yield
@@ -124,7 +126,7 @@ class Work:
             self.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one_change")
             self.connection.exec_driver_sql("RELEASE SAVEPOINT one_change")
             self._heads = heads
-            self.changes.ready, self.changes.flow_run_ids = ready, flow_run_ids
+            self.changes.ready, self.changes.flow_runs = ready, flow_runs
             raise
         self.connection.exec_driver_sql("RELEASE SAVEPOINT one_change")
 
@@ -140,7 +142,8 @@ class Work:
         return records.Commit(
             revision=self.heads.journal if self.heads.journal != before.journal else 0,
             ready=self.changes.ready,
-            flow_run_ids=frozenset(self.changes.flow_run_ids),
+            flow_run_ids=frozenset(self.changes.flow_runs),
+            flow_runs=self.changes.flow_runs,
             logs=self.heads.logs != before.logs,
         )
 

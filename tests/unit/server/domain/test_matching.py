@@ -63,3 +63,14 @@ def test_a_round_has_an_end() -> None:
 
 def test_runners_without_free_slots_are_passed_over() -> None:
     assert Allotment([runner("a", free=0)]).next_ask() is None
+
+
+def test_a_runner_that_is_gone_does_not_hinder_the_others() -> None:
+    allotment = Allotment([runner("gone", free=9), runner("here", free=2)])
+    ask = allotment.next_ask()
+    assert ask is not None
+    assert ask.session_id == "gone"
+    allotment.leave_out(ask)
+    ask = allotment.next_ask()
+    assert ask is not None
+    assert ask.session_id == "here"

@@ -26,7 +26,9 @@ class World:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.storage = MemoryStorage(self.clock, ids.new_id)
-        self.orchestration = Orchestration(self.storage, new_id=ids.new_id, rng=random.Random(1))
+        self.orchestration = Orchestration(
+            self.storage, new_id=ids.new_id, rng=random.Random(1), clock=self.clock
+        )
 
     def state(self, type: S, name: str | None = None, **details: Any) -> states.State:
         return states.new_state(
