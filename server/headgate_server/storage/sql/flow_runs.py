@@ -36,6 +36,22 @@ SELECT_FLOW_RUN = (
     .outerjoin(tables.sessions, tables.sessions.c.id == _LEASES.c.session_id)
 )
 
+# Statements of the hot path, made once: to make one costs more than to run it.
+_GET = SELECT_FLOW_RUN.where(_RUNS.c.id == sa.bindparam("flow_run_id"))
+_INSERT = sa.insert(_RUNS)
+_EXISTS = sa.select(_RUNS.c.id).where(_RUNS.c.id == sa.bindparam("flow_run_id"))
+_SAVE = sa.update(_RUNS).where(
+    _RUNS.c.id == sa.bindparam("before_id"),
+    _RUNS.c.state_id == sa.bindparam("before_state_id"),
+    _RUNS.c.fencing_token == sa.bindparam("before_token"),
+)
+_SAVE_NEXT = _SAVE.where(_RUNS.c.committed_seq == sa.bindparam("before_seq"))
+_LEAVE_READY_SET = sa.delete(_READY).where(_READY.c.flow_run_id == sa.bindparam("run_id"))
+_RELEASE = sa.delete(_LEASES).where(_LEASES.c.flow_run_id == sa.bindparam("run_id"))
+_IS_LEASED = sa.select(_LEASES.c.flow_run_id).where(
+    _LEASES.c.flow_run_id == sa.bindparam("run_id")
+)
+
 _TERMINAL = [type.value for type in states.StateType if type.is_terminal]
 
 
@@ -46,7 +62,8 @@ class SqlFlowRuns:
         self._work = work
 
     def get(self, flow_run_id: str) -> runs.FlowRun | None:
-        return self._one(_RUNS.c.id == flow_run_id)
+        row = self._work.execute(_GET, {"flow_run_id": flow_run_id}).first()
+        return None if row is None else rows.flow_run(row)
 
     def find_idempotent(self, flow_id: str, idempotency_key: str) -> runs.FlowRun | None:
         return self._one(
@@ -57,7 +74,7 @@ class SqlFlowRuns:
         self._refuse_duplicate(flow_run)
         revision = self._work.record([(flow_run.id, flow_run.id, flow_run.name, flow_run.state)])
         values = {**rows.flow_run_values(flow_run), "revision": revision}
-        self._work.execute(sa.insert(_RUNS), values)
+        self._work.execute(_INSERT, values)
         if readiness.is_ready(flow_run, leased=False):
             self._enter_ready_set(flow_run)
         self._announce(flow_run, revision)
@@ -71,32 +88,31 @@ class SqlFlowRuns:
         release: bool = False,
         seq: int | None = None,
     ) -> int | None:
+        moves = after.state.id != before.state.id
+        revision = self._work.next_revision if moves else before.revision
         values = {
             **rows.flow_run_transition_values(after),
             "fencing_token": after.fencing_token,
+            "before_id": before.id,
+            "before_state_id": before.state.id,
+            "before_token": before.fencing_token,
         }
-        guard = [
-            _RUNS.c.id == before.id,
-            _RUNS.c.state_id == before.state.id,
-            _RUNS.c.fencing_token == before.fencing_token,
-        ]
+        statement = _SAVE
+        if moves:
+            values["revision"] = revision
         if after.fencing_token != before.fencing_token:
             # The streams of each holder of a lease count from 1.
             values.update(committed_seq=0, committed_log_seq=0)
         if seq is not None:
-            guard.append(_RUNS.c.committed_seq == seq - 1)
-            values["committed_seq"] = seq
-        if self._work.execute(sa.update(_RUNS).where(*guard), values).rowcount == 0:
+            statement = _SAVE_NEXT
+            values.update(before_seq=seq - 1, committed_seq=seq)
+        if self._work.execute(statement, values).rowcount == 0:
             return None
-        revision = before.revision
-        if after.state.id != before.state.id:
-            revision = self._work.record([(after.id, after.id, after.name, after.state)])
-            self._work.execute(
-                sa.update(_RUNS).where(_RUNS.c.id == after.id), {"revision": revision}
-            )
+        if moves:
+            self._work.record([(after.id, after.id, after.name, after.state)])
         if revision != before.revision or after.fencing_token != before.fencing_token:
             self._announce(after, revision)  # Its holder, or its former one, is to be told.
-        self._follow(after, release=release)
+        self._follow(before, after, release=release)
         return revision
 
     def _announce(self, flow_run: runs.FlowRun, revision: int) -> None:
@@ -218,32 +234,25 @@ class SqlFlowRuns:
         return [rows.flow_run(row) for row in self._work.execute(query.limit(limit))]
 
     def _refuse_duplicate(self, flow_run: runs.FlowRun) -> None:
-        same: sa.ColumnElement[bool] = _RUNS.c.id == flow_run.id
-        if flow_run.idempotency_key is not None:
-            same |= sa.and_(
-                _RUNS.c.flow_id == flow_run.flow_id,
-                _RUNS.c.idempotency_key == flow_run.idempotency_key,
-            )
-        if self._work.execute(sa.select(_RUNS.c.id).where(same)).first() is not None:
+        same = self._work.execute(_EXISTS, {"flow_run_id": flow_run.id}).first()
+        if same is None and flow_run.idempotency_key is not None:
+            same = self.find_idempotent(flow_run.flow_id, flow_run.idempotency_key)
+        if same is not None:
             raise errors.AlreadyExists("flow run", flow_run.idempotency_key or flow_run.id)
 
-    def _follow(self, run: runs.FlowRun, *, release: bool) -> None:
+    def _follow(self, before: runs.FlowRun, run: runs.FlowRun, *, release: bool) -> None:
         """Let lease and ready set follow a stored transition."""
+        key = {"run_id": run.id}
         if release:
-            deleted = self._work.execute(sa.delete(_LEASES).where(_LEASES.c.flow_run_id == run.id))
             # A slot became free.
-            self._work.changes.ready |= deleted.rowcount > 0
-            leased = False
-        else:
-            leased = (
-                self._work.execute(
-                    sa.select(_LEASES.c.flow_run_id).where(_LEASES.c.flow_run_id == run.id)
-                ).first()
-                is not None
-            )
-        self._work.execute(sa.delete(_READY).where(_READY.c.flow_run_id == run.id))
-        if readiness.is_ready(run, leased=leased):
-            self._enter_ready_set(run)
+            self._work.changes.ready |= self._work.execute(_RELEASE, key).rowcount > 0
+        scheduled = states.StateType.SCHEDULED
+        if before.state.type is scheduled:  # or else it is not in there
+            self._work.execute(_LEAVE_READY_SET, key)
+        if run.state.type is scheduled:
+            leased = not release and self._work.execute(_IS_LEASED, key).first() is not None
+            if readiness.is_ready(run, leased=leased):
+                self._enter_ready_set(run)
 
     def _enter_ready_set(self, run: runs.FlowRun) -> None:
         self._work.execute(

@@ -11,6 +11,8 @@ from headgate_server.storage.sql.work import Work
 
 _FLOWS = tables.flows
 
+_GET_BY_NAME = sa.select(_FLOWS).where(_FLOWS.c.name == sa.bindparam("name"))
+
 
 class SqlFlows:
     """See :class:`headgate_server.storage.interface.Flows`."""
@@ -22,7 +24,8 @@ class SqlFlows:
         return self._one(_FLOWS.c.id == flow_id)
 
     def get_by_name(self, name: str) -> runs.Flow | None:
-        return self._one(_FLOWS.c.name == name)
+        row = self._work.execute(_GET_BY_NAME, {"name": name}).first()
+        return None if row is None else rows.flow(row)
 
     def ensure(self, name: str, *, new_id: str) -> runs.Flow:
         flow = self.get_by_name(name)

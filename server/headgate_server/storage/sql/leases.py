@@ -15,6 +15,9 @@ from headgate_server.storage.sql.work import Work
 _SESSIONS = tables.sessions
 _LEASES = tables.leases
 
+_GET = sa.select(_LEASES).where(_LEASES.c.flow_run_id == sa.bindparam("run_id"))
+_INSERT = sa.insert(_LEASES)
+
 
 class SqlLeases:
     """See :class:`headgate_server.storage.interface.Leases`."""
@@ -128,7 +131,7 @@ class SqlLeases:
     def grant_to_engine(self, flow_run_id: str, *, fencing_token: int, session_id: str) -> None:
         # No pool: what an engine starts by itself takes no slot of one.
         self._work.execute(
-            sa.insert(_LEASES),
+            _INSERT,
             {
                 "flow_run_id": flow_run_id,
                 "fencing_token": fencing_token,
@@ -138,8 +141,7 @@ class SqlLeases:
         )
 
     def get(self, flow_run_id: str) -> Lease | None:
-        query = sa.select(_LEASES).where(_LEASES.c.flow_run_id == flow_run_id)
-        row = self._work.execute(query).first()
+        row = self._work.execute(_GET, {"run_id": flow_run_id}).first()
         return None if row is None else rows.lease(row)
 
     def accept(self, flow_run_id: str, *, fencing_token: int, session_id: str) -> bool:

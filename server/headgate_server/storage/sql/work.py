@@ -89,6 +89,11 @@ class Work:
         """Store of these task runs what a transition changes."""
         self._driver.update_task_runs(self.connection, rows)
 
+    @property
+    def next_revision(self) -> int:
+        """The number that the next journal line will have."""
+        return self.heads.journal + 1
+
     def take_revisions(self, count: int) -> int:
         """Take numbers for this many journal lines; return the first."""
         first = self.heads.journal + 1
