@@ -15,6 +15,7 @@ from typing import (
     Never,
     NoReturn,
     ParamSpec,
+    SupportsIndex,
     TypeVar,
     cast,
     overload,
@@ -413,6 +414,20 @@ class Flow(Generic[P, R]):
         """Decorate a function that hears of runs that begin, retries included."""
         self.on_running_hooks.append(fn)
         return fn
+
+    def __copy__(self) -> Flow[P, R]:
+        """Return a copy that shares the options; pickling by name would return the original."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """Pickle by name where the flow is found by it; else by what it is made of."""
+        from headgate.engine import sources
+
+        if sources.is_found_by_name(self):
+            return self.__qualname__
+        return super().__reduce_ex__(protocol)
 
     def __repr__(self) -> str:
         """``<Flow 'etl'>``."""

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeGuard, TypeVar, cast
 
 from headgate.core import errors, ids, states
 from headgate.core.clock import SystemClock
+from headgate.core.record import record
 from headgate.core.states import StateDetails, StateType
 
 __all__ = [
@@ -57,7 +58,7 @@ class _NotKept:
 _NOT_KEPT = _NotKept()
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@record
 class State(states.State, Generic[R]):
     """Where a run stands, with its result where it has one.
 

@@ -7,6 +7,8 @@ import enum
 from collections.abc import Mapping
 from datetime import datetime
 
+from headgate.core.record import record
+
 MAX_SCHEDULED_RUNS = 100
 
 
@@ -24,7 +26,7 @@ class InfrastructureLossAction(enum.StrEnum):
     RESCHEDULE = "RESCHEDULE"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class InfrastructureLossPolicy:
     """What happens to a run whose runner stops sending heartbeats."""
 
@@ -35,7 +37,7 @@ class InfrastructureLossPolicy:
 CRASH_ON_LOSS = InfrastructureLossPolicy()
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CronRule:
     """Times by a cron expression."""
 
@@ -44,7 +46,7 @@ class CronRule:
     day_or: bool = True
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class IntervalRule:
     """Times at a fixed distance, through ``anchor_time``."""
 
@@ -53,7 +55,7 @@ class IntervalRule:
     time_zone: str = "UTC"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RecurrenceRule:
     """Times by an RFC 5545 recurrence rule."""
 
@@ -64,7 +66,7 @@ class RecurrenceRule:
 ScheduleRule = CronRule | IntervalRule | RecurrenceRule
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Schedule:
     """When a deployment runs by itself; see ``deployment.proto``."""
 
@@ -76,7 +78,7 @@ class Schedule:
     max_scheduled_runs: int = MAX_SCHEDULED_RUNS
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PullStep:
     """One action of a runner before a flow is loaded; inputs: name to JSON text."""
 
@@ -84,7 +86,7 @@ class PullStep:
     inputs: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Deployment:
     """A flow that the server knows how to start; see ``deployment.proto``."""
 
@@ -128,7 +130,7 @@ class WorkPoolState(enum.StrEnum):
     PAUSED = "PAUSED"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class WorkPool:
     """Where deployed runs wait for runners."""
 
@@ -144,7 +146,7 @@ class WorkPool:
     update_time: datetime
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class WorkQueue:
     """A line of waiting runs within a pool; priority 1 goes first."""
 
@@ -158,7 +160,7 @@ class WorkQueue:
     create_time: datetime
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Runner:
     """A process that leases runs of pools and executes them."""
 

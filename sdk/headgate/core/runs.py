@@ -7,6 +7,7 @@ import enum
 from collections.abc import Mapping
 from datetime import datetime
 
+from headgate.core.record import record
 from headgate.core.states import State
 
 
@@ -17,7 +18,7 @@ class RunKind(enum.StrEnum):
     TASK_RUN = "TASK_RUN"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RetryPolicy:
     """How failed attempts are tried again, in the form that is stored and sent.
 
@@ -35,7 +36,7 @@ class RetryPolicy:
 NO_RETRIES = RetryPolicy()
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Flow:
     """A function that users orchestrate, known by its name."""
 
@@ -47,7 +48,7 @@ class Flow:
     update_time: datetime
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class FlowRun:
     """One execution of a flow; the fields are those of ``flow_run.proto``.
 
@@ -94,7 +95,7 @@ class FlowRun:
     revision: int = 0
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskRun:
     """One execution of a task; the fields are those of ``task_run.proto``."""
 
@@ -118,7 +119,7 @@ class TaskRun:
     revision: int = 0
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TransitionRecord:
     """A committed transition: a line of the journal."""
 
@@ -133,7 +134,7 @@ class TransitionRecord:
     commit_time: datetime
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LogRecord:
     """One line that a run logged or printed; ``level`` as in Python's logging."""
 
@@ -146,7 +147,7 @@ class LogRecord:
     id: int = 0
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StateCount:
     """How many runs are in the state of one type and name."""
 

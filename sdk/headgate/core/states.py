@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
+
+from headgate.core.record import record
 
 
 class StateType(enum.StrEnum):
@@ -68,7 +69,7 @@ def may_move(current: StateType | None, proposed: StateType) -> bool:
     return proposed in MOVES[current]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Payload:
     """Bytes of user data, a result or an exception; only their own language reads them.
 
@@ -83,7 +84,7 @@ class Payload:
     storage_key: str | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StateDetails:
     """What a state carries beside type, name and message; see ``state.proto``."""
 
@@ -102,7 +103,7 @@ class StateDetails:
 NO_DETAILS = StateDetails()
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class State:
     """Where a run stands.
 
@@ -201,7 +202,7 @@ class VerdictKind(enum.StrEnum):
     ABORT = "ABORT"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Verdict:
     """The answer to a proposed state.
 

@@ -17,11 +17,11 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from headgate import entrypoints, states
+from headgate import entrypoints, settings, states
 from headgate.core import errors, runs
-from headgate.engine import flow_engine, outcomes, process
+from headgate.engine import leased, outcomes, process
 from headgate.engine.control import Control
-from headgate.engine.interruption import set_process_intent
+from headgate.engine.interruption import Intent, set_process_intent
 from headgate.engine.outbox import Outbox
 from headgate.states import State
 
@@ -100,8 +100,12 @@ def execute(spec: Spec) -> int:
         0 where a state that ends the run was reported, even Failed; else something else.
     """
     control = Control(spec.control_fd) if spec.control_fd is not None else None
-    if control is not None:
-        set_process_intent(control.read_intent)
+
+    def told() -> Intent | None:
+        return control.read_intent() if control is not None else None
+
+    goes_back = settings.current().flow_run_execute_sigterm_behavior == "reschedule"
+    set_process_intent(lambda: told() or (Intent.RESCHEDULE if goes_back else None))
     try:
         state = execute_here(spec)
         if control is not None:
@@ -109,12 +113,24 @@ def execute(spec: Spec) -> int:
             control.send_receipt(state)
         return 0
     except errors.TerminationSignal:
+        if goes_back and told() is None:
+            _send_back(spec)
         return TERMINATED
     except (errors.HeadgateError, errors.Abort) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     finally:
         process.stop_links()
+
+
+def _send_back(spec: Spec) -> None:
+    """Have the run scheduled anew, because this machine takes its processes down."""
+    from headgate.client.orchestration import get_client
+
+    state = states.AwaitingRetry(message="Its process was told to end, and the run goes on anew.")
+    with get_client(sync_client=True) as client:
+        # Not as the holder: the lease is to end with it.
+        client.set_flow_run_state(spec.flow_run_id, state.record())
 
 
 def execute_here(spec: Spec) -> State[Any]:
@@ -135,7 +151,7 @@ def execute_here(spec: Spec) -> State[Any]:
         assert problem is not None
         return _report(outbox, run, _not_loaded(problem))
     try:
-        return flow_engine.execute_leased(flow, link, outbox, run)
+        return leased.execute(flow, link, outbox, run)
     except _CANNOT_BEGIN as error:
         return _report(outbox, run, outcomes.invalid(error))
 

@@ -10,18 +10,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from headgate import context as contexts
-from headgate import parameters as parameter_codec
 from headgate import settings, states
-from headgate.core import errors, names, retries, runs
-from headgate.core.ids import new_id
+from headgate.core import errors, retries
 from headgate.core.states import VerdictKind
 from headgate.engine import effects, flow_logs, hooks, outcomes, process, resolve
+from headgate.engine.creation import Made, Origin
 from headgate.engine.effects import Call, Sleep, Steps, Wait
 from headgate.engine.interruption import Intent, Interruption
 from headgate.engine.lineage import Lineage
@@ -33,7 +32,7 @@ from headgate.states import State, StateType
 if TYPE_CHECKING:
     from headgate.flows import Flow
 
-__all__ = ["FlowCall", "call", "execute_leased"]
+__all__ = ["FlowCall", "call", "drive"]
 
 #: How long the end of a run that is torn down may take to be stored.
 TEAR_DOWN_SECONDS = 5.0
@@ -49,55 +48,11 @@ def call(
 ) -> Any:
     """Run a flow here and now; see ``Flow.__call__``."""
     run = FlowCall(flow, flow.signature.bind(args, kwargs), wait_for, return_state=return_state)
-    return _drive(flow, run.steps())
+    return drive(flow, run.steps())
 
 
-def execute_leased(
-    flow: Flow[..., Any], link: Carrier, outbox: Outbox, run: runs.FlowRun
-) -> State[Any]:
-    """Execute a run that a runner leased, in this process; returns the state it ended in.
-
-    Args:
-        flow: The flow, loaded.
-        link: The link on which the run was opened.
-        outbox: The run's.
-        run: The run, as the server has it.
-
-    Raises:
-        ParameterTypeError: Its parameters are no JSON.
-        ParameterBindError: One that the flow needs is missing.
-        SignatureMismatchError: It has one that the flow does not have.
-    """
-    parameters = flow.signature.complete(parameter_codec.decode(run.parameters))
-    leased = FlowCall(flow, parameters, return_state=True, leased=(link, outbox, run))
-    try:
-        _exhaust(_drive(flow, leased.steps()))
-    except BaseException:
-        # Reported; what is reported is what counts for the process.
-        if leased.state is None or not leased.state.is_terminal:
-            raise
-    assert leased.state is not None
-    return leased.state
-
-
-def _exhaust(result: Any) -> None:
-    import asyncio
-
-    if inspect.iscoroutine(result):
-        asyncio.run(result)
-    elif inspect.isasyncgen(result):
-        asyncio.run(_exhaust_async(result))
-    elif inspect.isgenerator(result):
-        for _item in result:
-            pass
-
-
-async def _exhaust_async(generator: AsyncGenerator[Any, Any]) -> None:
-    async for _item in generator:
-        pass
-
-
-def _drive(flow: Flow[..., Any], steps: Steps[Any]) -> Any:
+def drive(flow: Flow[..., Any], steps: Steps[Any]) -> Any:
+    """Run the steps of a flow's run with the driver that its function needs."""
     if flow.isasyncgenerator:
         return effects.drive_async_generator(steps)
     if flow.isasync:
@@ -115,7 +70,7 @@ class FlowCall:
         parameters: What it is called with, by name, defaults included.
         wait_for: Futures that must be completed first.
         return_state: Whether the caller wants the final state.
-        leased: Where the run was leased by a runner: the link, the outbox, and the run.
+        origin: Where the run comes from. Default: it is made by this call.
     """
 
     def __init__(
@@ -125,7 +80,7 @@ class FlowCall:
         wait_for: Any = None,
         *,
         return_state: bool = False,
-        leased: tuple[Carrier, Outbox, runs.FlowRun] | None = None,
+        origin: Origin | None = None,
     ) -> None:
         """Prepare a call; nothing is recorded yet."""
         self.state: State[Any] | None = None
@@ -133,7 +88,7 @@ class FlowCall:
         self._parameters = dict(parameters)
         self._wait_for = wait_for
         self._return_state = return_state
-        self._leased = leased
+        self._origin = origin
         self._link: Carrier
         self._outbox: Outbox
         self._context: contexts.FlowRunContext
@@ -149,10 +104,11 @@ class FlowCall:
             self._interruption.use_task()
         lineage = parent.lineage if parent is not None else None
         upstream = resolve.find(self._parameters.values(), self._wait_for, lineage=lineage)
-        self._create(tuple(upstream.run_ids))
+        origin = self._origin or Made(self._flow, parent, tuple(upstream.run_ids))
+        self._adopt(origin)
         with self._interruption.listening():
             try:
-                state = yield from self._live(upstream)
+                state = yield from self._live(origin, upstream)
             except BaseException as error:
                 cancelled = self._tear_down(error)
                 if cancelled is None:
@@ -163,23 +119,13 @@ class FlowCall:
                 self._link.close_run(self._outbox)
         return self._hand_over(state)
 
-    # --- Coming into being ---
-
-    def _create(self, upstream_run_ids: tuple[str, ...]) -> None:
-        """Make the run, or take the one that was leased, and the context that it executes in."""
-        flow, parent = self._flow, self._parent
-        if self._leased is not None:
-            self._link, self._outbox, flow_run = self._leased
-        else:
-            self._link = process.link() if parent is None else _link_of(parent)
-            if parent is not None:
-                self._tracking = Tracking(flow, parent, upstream_run_ids)
-            flow_run = self._new_run(parent)
-            self._outbox = self._link.create_run(flow_run.id)
+    def _adopt(self, origin: Origin) -> None:
+        """Make the context that the run executes in."""
+        self._link, self._outbox, self._tracking = origin.link, origin.outbox, origin.tracking
         self._outbox.on_control = _Controls(self._interruption)
         self._context = contexts.FlowRunContext(
-            flow=flow,
-            flow_run=flow_run,
+            flow=self._flow,
+            flow_run=origin.flow_run,
             recorder=self._outbox,
             interruption=self._interruption,
             lineage=Lineage(),
@@ -193,83 +139,17 @@ class FlowCall:
             return self._parent.log_prints
         return settings.current().logging_log_prints
 
-    def _new_run(self, parent: contexts.FlowRunContext | None) -> runs.FlowRun:
-        flow, now, run_id = self._flow, process.clock.now(), new_id()
-        return runs.FlowRun(
-            id=run_id,
-            name=names.random_name(process.rng),
-            flow_id="",
-            flow_name=flow.name,
-            flow_version=flow.version or "",
-            tags=tuple(sorted(contexts.current_tags())),
-            state=states.Pending(flow_run_id=run_id).record(),
-            retry_policy=flow.retry_policy,
-            parent_task_run_id=self._tracking.task_run_id if self._tracking else None,
-            parent_flow_run_id=parent.flow_run.id if parent is not None else None,
-            root_flow_run_id=parent.flow_run.root_flow_run_id if parent is not None else run_id,
-            fencing_token=1,
-            create_time=now,
-        )
-
-    def _announce(self, parameters: Mapping[str, Any]) -> None:
-        """Tell the server of a run that comes into being here; the name may need parameters."""
-        context = self._context
-        if self._leased is not None:
-            if self._flow.flow_run_name is not None:
-                self._rename(parameters)
-            return
-        texts, warnings = parameter_codec.encode_leniently(parameters)
-        with contexts.executing(context, None):
-            name = self._flow.run_name(parameters) or context.flow_run.name
-        context.flow_run = dataclasses.replace(context.flow_run, parameters=texts, name=name)
-        from headgate.codec.session import FlowRunCreated
-
-        self._outbox.record(FlowRunCreated(context.flow_run))
-        if self._tracking is not None:
-            self._tracking.begin(context.flow_run)
-        for warning in warnings:
-            flow_logs.warn(context, warning)
-
-    def _rename(self, parameters: Mapping[str, Any]) -> None:
-        """Give a deployed run the name that the flow has for it."""
-        from headgate.client.orchestration import get_client
-
-        context = self._context
-        with contexts.executing(context, None):
-            name = self._flow.run_name(parameters)
-        if name is None or name == context.flow_run.name:
-            return
-        try:
-            with get_client(sync_client=True) as client:
-                client.update_flow_run(context.flow_run.id, name=name)
-        except errors.ControlPlaneError as error:
-            flow_logs.warn(context, f"The run keeps its name: {error}")
-            return
-        context.flow_run = dataclasses.replace(context.flow_run, name=name)
-
     # --- Living ---
 
-    def _live(self, upstream: resolve.Upstream) -> Steps[State[Any]]:
+    def _live(self, origin: Origin, upstream: resolve.Upstream) -> Steps[State[Any]]:
         """Go from the first state to the last; returns the last."""
-        parameters, problem = self._parameters, None
+        problem = yield from self._prepare(upstream)
         try:
-            yield from upstream.wait()
-            if upstream.replace:
-                parameters = {n: resolve.values_of(v) for n, v in parameters.items()}
-        except errors.UpstreamTaskError as error:
-            return self._not_ready(error)
-        if self._flow.should_validate_parameters:
-            try:
-                parameters = self._flow.signature.validate(parameters)
-            except errors.ParameterTypeError as error:
-                problem = error
-        self._context.parameters = parameters
-        try:
-            self._announce(parameters)
+            origin.announce(self._context, self._context.parameters)
         except Exception as error:  # flow_run_name is code of the user's
-            self._context.flow_run = dataclasses.replace(self._context.flow_run)
-            self._announce_unnamed(parameters)
             problem = problem or error
+        if isinstance(problem, errors.UpstreamTaskError):
+            return self._not_ready(problem)
         if problem is not None:
             return (yield from self._end(outcomes.invalid(problem)))
         state = yield from self._begin("Running")
@@ -282,15 +162,19 @@ class FlowCall:
                 state = yield from self._begin("Retrying")
         return state
 
-    def _announce_unnamed(self, parameters: Mapping[str, Any]) -> None:
-        if self._leased is None:
-            from headgate.codec.session import FlowRunCreated
-
-            texts, _warnings = parameter_codec.encode_leniently(parameters)
-            self._context.flow_run = dataclasses.replace(self._context.flow_run, parameters=texts)
-            self._outbox.record(FlowRunCreated(self._context.flow_run))
-            if self._tracking is not None:
-                self._tracking.begin(self._context.flow_run)
+    def _prepare(self, upstream: resolve.Upstream) -> Steps[Exception | None]:
+        """Wait for what the parameters build on, and check them; returns what is wrong."""
+        parameters = self._parameters
+        try:
+            yield from upstream.wait()
+            if upstream.replace:
+                parameters = {n: resolve.values_of(v) for n, v in parameters.items()}
+            self._context.parameters = parameters
+            if self._flow.should_validate_parameters:
+                self._context.parameters = self._flow.signature.validate(parameters)
+        except (errors.UpstreamTaskError, errors.ParameterTypeError) as error:
+            return error
+        return None
 
     def _begin(self, name: str) -> Steps[State[Any]]:
         """Enter Running; returns the state that the run is in instead, where it is another."""
@@ -446,7 +330,6 @@ class FlowCall:
 
     def _not_ready(self, error: errors.UpstreamTaskError) -> State[Any]:
         """Do not run, because a run that this one builds on did not complete."""
-        self._announce_unnamed({})
         state = states.Pending(
             name="NotReady", message=str(error), data=error, flow_run_id=self._context.flow_run.id
         )
@@ -528,11 +411,3 @@ class _Controls:
         # Pausing from outside is not part of this engine: the run goes on.
         if isinstance(event, CancelRequested):
             self._interruption.cancel(event.reason)
-
-
-def _link_of(parent: contexts.FlowRunContext) -> Carrier:
-    """Return the link of the parent's run, which a change of settings must not split off."""
-    recorder = parent.recorder
-    if isinstance(recorder, Outbox) and recorder.failure is None:
-        return recorder.link
-    return process.link()

@@ -26,6 +26,7 @@ clock: Clock = SystemClock()
 rng = random.Random()
 
 _lock = threading.Lock()
+_is_fork_of_connected = False
 #: By what the settings said: the API URL, or the home folder of the embedded server.
 _links: dict[str, Link] = {}
 
@@ -38,12 +39,20 @@ def link(*, connect_timeout_seconds: float | None = 30.0) -> Link:
 
     Raises:
         ServerStartError: No server is configured and the embedded one did not start.
+        MissingContextError: The process is a fork of one that is connected.
     """
     now = settings.current()
     key = now.api_url or f"embedded:{now.home}"
     found = _links.get(key)
     if found is not None and found.failure is None:
         return found
+    if _is_fork_of_connected:
+        msg = (
+            "This process is a fork of one that is connected to the server, and gRPC does not "
+            "survive a fork; run flows in processes that are spawned, as by "
+            "multiprocessing.get_context('spawn')."
+        )
+        raise errors.MissingContextError(msg)
     with _lock:
         found = _links.get(key)
         if found is not None and found.failure is None:
@@ -112,9 +121,10 @@ def _sink(record: runs.LogRecord) -> None:
 
 def _forget_links() -> None:
     """Begin anew in a fork: threads and connections stayed with the parent."""
-    global _lock, rng
+    global _lock, rng, _is_fork_of_connected
     _lock = threading.Lock()
     rng = random.Random()
+    _is_fork_of_connected = _is_fork_of_connected or bool(_links)
     for one in _links.values():
         one.detach()
     _links.clear()

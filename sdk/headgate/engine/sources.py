@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["digest", "file_digest"]
+__all__ = ["digest", "file_digest", "is_found_by_name"]
 
 
 def digest(fn: Callable[..., Any]) -> str:
@@ -21,6 +22,19 @@ def digest(fn: Callable[..., Any]) -> str:
         code = getattr(inner, "__code__", None)
         text = repr((code.co_code, code.co_consts) if code is not None else inner.__class__)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_found_by_name(thing: Any) -> bool:
+    """Say whether another process finds this very flow or task by its module and name.
+
+    Not so in ``__main__``, which is another file there.
+    """
+    if thing.__module__ == "__main__":
+        return False
+    found: Any = sys.modules.get(thing.__module__)
+    for name in thing.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is thing
 
 
 def file_digest(fn: Callable[..., Any]) -> str | None:

@@ -188,6 +188,21 @@ def test_a_run_that_shall_go_on_elsewhere_is_left_as_it_is(
     assert server.read_flow_run(child.flow_run_id).state.is_running()
 
 
+def test_a_process_may_send_its_run_back_when_its_machine_goes_down(
+    start: Start, server: SyncHeadgateClient, tmp_path: pathlib.Path
+):
+    child = start(
+        "waits",
+        {"folder": str(tmp_path)},
+        HEADGATE_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR="reschedule",
+    )
+    eventually((tmp_path / "started").exists)
+    child.stop()
+    assert child.end() == 143, child.output
+    names = [state.name for state in server.read_flow_run_states(child.flow_run_id)]
+    assert "AwaitingRetry" in names
+
+
 @pytest.mark.parametrize("flow", ["waits", "waits_async"])
 def test_a_cancelled_run_is_stopped_by_the_server_alone(
     flow: str, start: Start, server: SyncHeadgateClient, tmp_path: pathlib.Path

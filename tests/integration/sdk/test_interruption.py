@@ -191,6 +191,20 @@ def forks():
     _pid, code = os.waitpid(child, 0)
     return code
 
+@flow
+def quick(): return one()
+
+def forks_after():
+    quick()
+    child = os.fork()
+    if child == 0:
+        try:
+            quick()
+        except Exception as error:
+            print(error, flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+
 if __name__ == "__main__":
     print(globals()[sys.argv[2]]())
 """
@@ -236,3 +250,20 @@ def test_a_fork_within_a_flow_disturbs_nothing(
     (run,) = [run for run in server.read_flow_runs() if run.flow_name == "forks"]
     assert run.state.is_completed()
     assert len(server.read_task_runs(flow_run_ids=[run.id])) == 1
+
+
+@pytest.mark.slow
+def test_a_fork_of_a_connected_process_says_that_it_cannot_run_flows(
+    api_url: str, tmp_path: pathlib.Path
+):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), "forks_after"],
+        env={**os.environ, "HEADGATE_API_URL": api_url, "HEADGATE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "gRPC does not survive a fork" in done.stdout, done.stderr

@@ -1,7 +1,9 @@
 """Tasks run, here or on a task runner, and the server knows what became of them."""
 
 import asyncio
+import copy
 import dataclasses
+import pickle
 import threading
 from typing import Any
 
@@ -607,3 +609,19 @@ def test_reserved_names_are_refused_at_decoration():
 
         @task
         def bad(wait_for): ...
+
+
+class Named:
+    """A class that is found by its name."""
+
+    @task
+    def method(self) -> int:
+        return 1
+
+
+def test_tasks_are_pickled_by_name_and_copied_in_full():
+    assert pickle.loads(pickle.dumps(add)) is add
+    assert copy.copy(add) is not add
+    named = Named()
+    assert named.method() == 1
+    assert Named.method.fn is not named.method.fn

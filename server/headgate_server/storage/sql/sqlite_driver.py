@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 
 import sqlalchemy as sa
 
@@ -17,6 +18,9 @@ _UPDATE_TASK_RUN = (
     f"UPDATE task_runs SET {','.join(f'{name}=?' for name in UPDATED_COLUMNS)} WHERE id=?"
 )
 _CURSORS = "SELECT id, fencing_token, committed_seq, committed_log_seq FROM flow_runs WHERE id"
+#: Few sizes, so that the driver keeps the statements prepared; the largest stays far below the
+#: 32,766 values that a statement may have.
+_ROWS_PER_STATEMENT = (512, 64, 8, 1)
 _SET_CURSORS = "UPDATE flow_runs SET committed_seq=?, committed_log_seq=? WHERE id=?"
 
 
@@ -25,7 +29,7 @@ class SqliteDriver:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._inserts: dict[str, str] = {}
+        self._inserts: dict[tuple[str, int], str] = {}
 
     def begin(self, connection: sa.Connection, run_ids: Collection[str]) -> Turn:
         execute = _driver(connection).execute
@@ -40,7 +44,14 @@ class SqliteDriver:
         return Turn(heads, self._clock.now(), [Cursors(*row) for row in found])
 
     def insert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[RawRow]) -> None:
-        _driver(connection).executemany(self._insert_text(table), rows)
+        # Not executemany: the driver lets go of the GIL for every single row, and while the event
+        # loop is busy it gets it back only after a switch interval each time.
+        execute, place = _driver(connection).execute, 0
+        for count in _ROWS_PER_STATEMENT:
+            while len(rows) - place >= count:
+                some = rows[place : place + count]
+                execute(self._insert_text(table, count), list(chain.from_iterable(some)))
+                place += count
 
     def update_task_runs(self, connection: sa.Connection, rows: Sequence[RawRow]) -> None:
         _driver(connection).executemany(_UPDATE_TASK_RUN, [update_values(row) for row in rows])
@@ -72,13 +83,13 @@ class SqliteDriver:
         if driver.in_transaction:
             driver.execute("ROLLBACK")
 
-    def _insert_text(self, table: sa.Table) -> str:
-        text = self._inserts.get(table.name)
+    def _insert_text(self, table: sa.Table, count: int) -> str:
+        text = self._inserts.get((table.name, count))
         if text is None:
             names = table.columns.keys()
-            marks = ",".join("?" * len(names))
-            text = f"INSERT INTO {table.name} ({','.join(names)}) VALUES ({marks})"
-            self._inserts[table.name] = text
+            row = f"({','.join('?' * len(names))})"
+            text = f"INSERT INTO {table.name} ({','.join(names)}) VALUES {','.join([row] * count)}"
+            self._inserts[table.name, count] = text
         return text
 
 
