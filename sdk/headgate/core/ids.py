@@ -6,7 +6,7 @@ import re
 
 import uuid_utils
 
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_match = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
 
 
 def new_id() -> str:
@@ -19,7 +19,7 @@ def new_id() -> str:
 
 def is_id(text: str) -> bool:
     """Say whether the text is an id in the form in which ids are stored and sent."""
-    return _UUID.fullmatch(text) is not None
+    return _match(text) is not None
 
 
 __all__ = ["is_id", "new_id"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from grpc import aio
@@ -95,14 +96,15 @@ class Decoder:
 
     def _items(self, batch: pb.Batch) -> list[frames.Item]:
         flow_run_id, found = batch.flow_run_id, list[frames.Item]()
+        now = self._clock.now()  # once for all that have no time of their own
         for item in batch.items:
             kind = item.WhichOneof("item")
             if kind == "report":
-                found.append(self._move(item.report, proposed=False))
+                found.append(self._move(item.report, now, proposed=False))
             elif kind == "create_task_run":
-                found.append(self._task_run(item.create_task_run, flow_run_id))
+                found.append(self._task_run(item.create_task_run, flow_run_id, now))
             elif kind == "propose":
-                found.append(self._move(item.propose, proposed=True))
+                found.append(self._move(item.propose, now, proposed=True))
             elif kind == "create_flow_run":
                 found.append(self._creation(item.create_flow_run, flow_run_id))
             else:
@@ -110,9 +112,9 @@ class Decoder:
         return found
 
     def _move(
-        self, message: pb.Transition, *, proposed: bool
+        self, message: pb.Transition, now: datetime, *, proposed: bool
     ) -> recording.TaskMove | frames.FlowRunMove:
-        state = self._state(message)
+        state = self._state(message, now)
         if message.task_run_id:
             return recording.TaskMove(
                 _id("batch.items.task_run_id", message.task_run_id),
@@ -122,7 +124,9 @@ class Decoder:
             )
         return frames.FlowRunMove(state=state, force=message.force, proposed=proposed)
 
-    def _task_run(self, message: task_run_pb2.TaskRun, flow_run_id: str) -> recording.TaskItem:
+    def _task_run(
+        self, message: task_run_pb2.TaskRun, flow_run_id: str, now: datetime
+    ) -> recording.TaskItem:
         parent = message.parent_task_run_id
         return recording.created(
             id=_id("batch.items.create_task_run.id", message.id),
@@ -132,7 +136,7 @@ class Decoder:
             dynamic_key=message.dynamic_key,
             task_version=message.task_version,
             tags=tuple(message.tags),
-            state=self._state(message),
+            state=self._state(message, now),
             max_retries=message.max_retries,
             parent_task_run_id=_id("batch.items.create_task_run.parent_task_run_id", parent)
             if parent
@@ -141,14 +145,10 @@ class Decoder:
             flow_run_attempt=message.flow_run_attempt or 1,
         )
 
-    def _state(self, message: pb.Transition | task_run_pb2.TaskRun) -> State:
+    def _state(self, message: pb.Transition | task_run_pb2.TaskRun, now: datetime) -> State:
         given = message.state
-        id = given.id
-        if id:
-            _id("state.id", id)
-        else:
-            id = self._new_id()
-        state = state_codec.state_from_proto(given, now=self._clock.now(), new_id=id)
+        id = _id("state.id", given.id) if given.id else self._new_id()
+        state = state_codec.state_from_proto(given, now=now, new_id=id)
         data = state.data
         if data is not None and data.inline is not None and len(data.inline) > _PAYLOAD_BYTES_MAX:
             raise errors.InvalidArgument.of(
