@@ -100,8 +100,6 @@ class ThreadPoolTaskRunner(TaskRunner):
 
     def __init__(self, max_workers: int | None = None) -> None:
         """Make a runner; it has threads when it has tasks."""
-        if max_workers is None:
-            max_workers = settings.current().tasks_runner_thread_pool_max_workers
         if max_workers is not None and max_workers < 1:
             msg = (
                 f"max_workers is {max_workers}, and must be 1 at least; leave it away for no limit."
@@ -147,7 +145,10 @@ class ThreadPoolTaskRunner(TaskRunner):
         if self._pool is None:
             from headgate.engine.pool import Pool
 
-            self._pool = Pool(self.max_workers, name="headgate-task")
+            size = self.max_workers
+            if size is None:
+                size = settings.current().tasks_runner_thread_pool_max_workers
+            self._pool = Pool(size, name="headgate-task")
         return self._pool
 
     def _loop_of(self, loop: asyncio.AbstractEventLoop) -> OnLoop:

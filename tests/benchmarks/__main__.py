@@ -22,10 +22,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
-from headgate.client.orchestration import SyncHeadgateClient
 from rich.console import Console
 from rich.table import Table
 
+from headgate.client.orchestration import SyncHeadgateClient
 from tests import processes
 from tests.benchmarks import bare_pipe
 
@@ -195,11 +195,13 @@ def deployed_runs(options: Options) -> Row:
 
 def _asked_until_running(client: SyncHeadgateClient) -> float:
     asked = time.time_ns()
+    running = 0.0
     run = client.create_flow_run_from_deployment("nothing/bench")
     for record in client.watch(after_revision=run.revision - 1, flow_run_ids=[run.id]):
         if record.state.name == "Running":
             running = record.commit_time.timestamp()
         if record.state.is_terminal:
+            assert running, record.state
             return running - asked / 1e9
     raise AssertionError("The watch ended before the run.")
 

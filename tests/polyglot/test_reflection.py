@@ -53,7 +53,7 @@ def test_a_client_without_stubs_lists_every_service_and_creates_a_run_by_json(
         )
         call = channel.unary_unary(
             "/headgate.api.v1.FlowRunService/CreateFlowRun",
-            request_serializer=lambda message: message.SerializeToString(),
+            request_serializer=message_factory.GetMessageClass(method.input_type).SerializeToString,
             response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
         )
         answer = json_format.MessageToDict(call(request, timeout=10))

@@ -105,7 +105,7 @@ class Made:
             context.flow_run = dataclasses.replace(
                 context.flow_run, parameters=texts, name=name or context.flow_run.name
             )
-            self.outbox.record(FlowRunCreated(context.flow_run))
+            self.outbox.begin(FlowRunCreated(context.flow_run))
             if self.tracking is not None:
                 self.tracking.begin(context.flow_run)
         for warning in warnings:

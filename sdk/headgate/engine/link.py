@@ -391,7 +391,9 @@ class Link:
         outbox.fail(error)
 
     def _free(self, key: str, seq: int) -> None:
-        if self._window.acknowledge(key, seq):
+        freed = self._window.acknowledge(key, seq)
+        # Only where somebody waits for room: each needless turn of the loop costs every run.
+        if freed and (self._ready or self._stopping):
             self._wake_event.set()
 
     # --- Sending ---

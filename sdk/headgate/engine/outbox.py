@@ -178,6 +178,10 @@ class Outbox:
         if not self.queued:
             self.link.wake(self, urgent=False)
 
+    def begin(self, item: frames.Item) -> None:
+        """Take the first fact of a run, to be sent with what comes next: a proposal."""
+        self._inbox.append(item)
+
     def propose(
         self, state: states.State, *, task_run_id: str = "", force: bool = False
     ) -> Future[Answer]:

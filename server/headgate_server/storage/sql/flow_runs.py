@@ -48,9 +48,7 @@ _SAVE = sa.update(_RUNS).where(
 _SAVE_NEXT = _SAVE.where(_RUNS.c.committed_seq == sa.bindparam("before_seq"))
 _LEAVE_READY_SET = sa.delete(_READY).where(_READY.c.flow_run_id == sa.bindparam("run_id"))
 _RELEASE = sa.delete(_LEASES).where(_LEASES.c.flow_run_id == sa.bindparam("run_id"))
-_IS_LEASED = sa.select(_LEASES.c.flow_run_id).where(
-    _LEASES.c.flow_run_id == sa.bindparam("run_id")
-)
+_IS_LEASED = sa.select(_LEASES.c.flow_run_id).where(_LEASES.c.flow_run_id == sa.bindparam("run_id"))
 
 _TERMINAL = [type.value for type in states.StateType if type.is_terminal]
 

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from headgate.core.clock import SystemClock
+from headgate_server.storage import holding
 from headgate_server.storage.sql import schema
 from headgate_server.storage.sql.opening import open_database
 
@@ -62,7 +63,9 @@ def new_revision(database_url: str, message: str) -> None:
 
 @contextlib.contextmanager
 def _held(database_url: str) -> Generator[sa.Connection]:
-    database = open_database(database_url, clock=SystemClock())
+    file = holding.database_file(database_url)
+    hold = file and holding.Hold(file, kind=holding.HolderKind.MAINTENANCE)
+    database = open_database(database_url, clock=SystemClock(), hold=hold)
     database.open()
     try:
         with database.connect_writer() as connection, schema.transaction(connection):

@@ -10,6 +10,7 @@ from sqlalchemy import exc
 
 from headgate.core import errors
 from headgate.core.clock import Clock
+from headgate_server.storage.holding import Hold
 from headgate_server.storage.sql.database import Database
 from headgate_server.storage.sql.storage import SqlStorage
 
@@ -22,6 +23,7 @@ def open_storage(
     migrate: bool = True,
     full_sync: bool = False,
     use_database_clock: bool = True,
+    hold: Hold | None = None,
 ) -> SqlStorage:
     """Make the storage of a database URL; ``start`` opens it.
 
@@ -33,18 +35,28 @@ def open_storage(
         full_sync: SQLite: whether a commit also survives a power cut.
         use_database_clock: PostgreSQL: whether its clock tells the time, which all replicas
             share. Tests that move a clock by hand say no.
+        hold: SQLite: keeps other processes off the file. Default: one of a server.
 
     Raises:
         InvalidArgument: The URL names no database that can be used.
     """
     database = open_database(
-        database_url, clock=clock, full_sync=full_sync, use_database_clock=use_database_clock
+        database_url,
+        clock=clock,
+        full_sync=full_sync,
+        use_database_clock=use_database_clock,
+        hold=hold,
     )
     return SqlStorage(database, ids=ids, migrate=migrate)
 
 
 def open_database(
-    database_url: str, *, clock: Clock, full_sync: bool = False, use_database_clock: bool = True
+    database_url: str,
+    *,
+    clock: Clock,
+    full_sync: bool = False,
+    use_database_clock: bool = True,
+    hold: Hold | None = None,
 ) -> Database:
     """Make the database of a URL."""
     try:
@@ -58,7 +70,7 @@ def open_database(
             if not url.database or url.database == ":memory:":
                 raise _refusal("it names no file")
             path = Path(url.database).expanduser().absolute()
-            return SqliteDatabase(path, clock=clock, full_sync=full_sync)
+            return SqliteDatabase(path, clock=clock, full_sync=full_sync, hold=hold)
         case "postgresql" | "postgres":
             from headgate_server.storage.sql.postgresql import PostgresqlDatabase
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc, pool
 
 from headgate.core import errors
 from headgate.core.clock import Clock
+from headgate_server.storage.holding import Hold
 from headgate_server.storage.records import Commit
 from headgate_server.storage.sql.driver import Driver
 from headgate_server.storage.sql.sqlite_driver import SqliteDriver
@@ -45,27 +44,30 @@ class SqliteDatabase:
         clock: What time it is.
         full_sync: Whether a commit waits for the disk, so that it survives a power cut and
             not only the death of the process.
+        hold: Keeps other processes off the file. Default: one of a server.
     """
 
     name = "sqlite"
 
-    def __init__(self, path: Path, *, clock: Clock, full_sync: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, clock: Clock, full_sync: bool = False, hold: Hold | None = None
+    ) -> None:
         self._path = path
         self._clock = clock
         self._full_sync = full_sync
-        self._lock = FileLock(path.with_name(path.name + ".lock"), database=path)
+        self._hold = hold or Hold(path)
         self._writers = self._engine(read_only=False)
         self._readers = self._engine(read_only=True)
         self.driver: Driver = SqliteDriver(clock)
 
     def open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire()
+        self._hold.acquire()
 
     def close(self) -> None:
         self._readers.dispose()
         self._writers.dispose()
-        self._lock.release()
+        self._hold.release()
 
     def connect_writer(self) -> sa.Connection:
         return self._writers.connect()
@@ -112,51 +114,6 @@ class SqliteDatabase:
         if read_only:
             event.listen(engine, "begin", _begin_snapshot)
         return engine
-
-
-class FileLock:
-    """Keeps a second server off a database file; gone with the process, however it dies."""
-
-    def __init__(self, path: Path, *, database: Path) -> None:
-        self._path = path
-        self._database = database
-        self._file: IO[str] | None = None
-
-    def acquire(self) -> None:
-        """Take the lock, or raise DatabaseInUse with the process that has it."""
-        # Appending: whoever does not get the lock must not wipe the holder's number out.
-        file = self._path.open("a+", encoding="ascii")
-        try:
-            _lock(file)
-        except OSError as error:
-            file.seek(0)
-            holder = file.read().strip()
-            file.close()
-            pid = int(holder) if holder.isdigit() else None
-            raise errors.DatabaseInUse(str(self._database), pid) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        self._file = file
-
-    def release(self) -> None:
-        """Let go. The file stays: to remove it would race with the next one to lock it."""
-        if self._file is not None:
-            self._file.truncate(0)
-            self._file.close()
-            self._file = None
-
-
-def _lock(file: IO[str]) -> None:
-    if os.name == "nt":
-        import msvcrt
-
-        file.seek(1 << 30)  # far behind the number, which others shall be able to read
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _begin_snapshot(connection: sa.Connection) -> None:

@@ -44,9 +44,7 @@ class SqlStorage:
         self._ids = ids
         self._migrate = migrate
         self._committer = Committer(database, self._deliver)
-        self._readers = concurrent.futures.ThreadPoolExecutor(
-            _READERS, thread_name_prefix="headgate-reader"
-        )
+        self._readers = _make_readers()
         self._listeners: list[Callable[[Commit], None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unfollow: Callable[[], None] = lambda: None
@@ -61,8 +59,10 @@ class SqlStorage:
         try:
             await self._loop.run_in_executor(self._readers, self._open)
         except BaseException:
-            self._closed = True
+            # As before the start, which may be tried again: the database may be free by then.
+            self._loop = None
             self._readers.shutdown(wait=False)
+            self._readers = _make_readers()
             raise
         self._committer.start()
         self._unfollow = self._database.follow(self._announce_from_thread)
@@ -166,6 +166,10 @@ class SqlStorage:
 
 
 _NOTHING = Commit()
+
+
+def _make_readers() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(_READERS, thread_name_prefix="headgate-reader")
 
 
 def _ensure_default_pool(transaction: Transaction, *, ids: Callable[[], str]) -> None:
