@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pydantic
 import pydantic_settings
 
+from headgate.core import homes
+from headgate_server.storage import holding
+
 PREFIX = "HEADGATE_SERVER_"
-
-
-def home() -> Path:
-    """Return the folder of the user's Headgate: ``HEADGATE_HOME``, else ``~/.headgate``."""
-    return Path(os.environ.get("HEADGATE_HOME") or Path.home() / ".headgate").expanduser()
 
 
 class Settings(pydantic_settings.BaseSettings):
@@ -27,6 +24,8 @@ class Settings(pydantic_settings.BaseSettings):
             least one of them is given, too.
         database_url: ``sqlite:///path`` (default: ``headgate.db`` in the home folder),
             ``postgresql://...``, or ``memory://`` for a server that forgets.
+        embedded: Whether a run started the server for want of another. ``headgate server
+            start`` takes over from such a one.
         migrate_on_start: Whether the schema is brought up to date.
         log_level: DEBUG, INFO, WARNING or ERROR.
         idle_timeout_seconds: End the server when nobody has used it for this long.
@@ -49,6 +48,7 @@ class Settings(pydantic_settings.BaseSettings):
     port: int = pydantic.Field(default=4200, ge=0, le=65535)
     unix_socket: Path | None = None
     database_url: str = ""
+    embedded: bool = False
     migrate_on_start: bool = True
     log_level: str = pydantic.Field(default="INFO", pattern="(?i)^(debug|info|warning|error)$")
     idle_timeout_seconds: float | None = pydantic.Field(default=None, gt=0)
@@ -72,7 +72,25 @@ class Settings(pydantic_settings.BaseSettings):
     @property
     def database(self) -> str:
         """The URL of the database, with the default filled in."""
-        return self.database_url or f"sqlite:///{home() / 'headgate.db'}"
+        return self.database_url or _default_database()
+
+    @property
+    def database_file(self) -> Path | None:
+        """The file of the database; None where it is none."""
+        return holding.database_file(self.database)
+
+    @property
+    def home_socket(self) -> Path | None:
+        """Where processes of this user look for the server of their default database.
+
+        None for a server of another database.
+        """
+        default = holding.database_file(_default_database())
+        if self.database_file is None or default is None:
+            return None
+        if self.database_file.resolve() != default.resolve():
+            return None
+        return homes.socket_path(homes.default_home())
 
     @property
     def listens_on_tcp(self) -> bool:
@@ -90,6 +108,11 @@ class Settings(pydantic_settings.BaseSettings):
             for name, field in type(self).model_fields.items()
             for value in [getattr(self, name)]
         ]
+
+
+def _default_database() -> str:
+    """Return the database of runs that start a server by themselves."""
+    return f"sqlite:///{homes.default_home() / homes.DATABASE_FILE}"
 
 
 def _public_value(name: str, settings: Settings) -> str:
