@@ -107,8 +107,9 @@ def load_flow(entrypoint: str, path: str | os.PathLike[str] | None = None) -> Fl
             return value
     has = ", ".join(sorted(flows)) or "no flow"
     msg = (
-        f"Entrypoint {entrypoint!r} names a {type(found).__name__}, not a flow; decorate it with "
-        f"@flow, or name another one. The module has {has}."
+        f"Entrypoint {entrypoint!r} names no flow but an object of the type "
+        f"{type(found).__name__}; decorate it with @flow, or name another one. The module has "
+        f"{has}."
     )
     raise errors.MissingFlowError(msg)
 

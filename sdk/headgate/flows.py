@@ -21,8 +21,8 @@ from typing import (
     overload,
 )
 
+from headgate import _options, settings
 from headgate import parameters as parameter_codec
-from headgate import settings
 from headgate.core import retries as retry_rules
 from headgate.core.retries import RetryDelay
 from headgate.states import State, StateType
@@ -92,14 +92,16 @@ class Flow(Generic[P, R]):
             self._wrapper = type(cast("Any", fn))
             fn = cast("Callable[P, R]", cast("Any", fn).__func__)
         self.fn: Callable[P, R] = fn
-        self.name = _checked_name(name or _name_of(fn))
+        self.name = _checked_name(_options.checked_name(name) or _name_of(fn))
         self._version = version
         self.flow_run_name = _checked_run_name(flow_run_name)
         self._set_retries(retries, retry_delay_seconds, retry_jitter_factor)
-        self.retry_condition_fn = retry_condition_fn
-        self._task_runner = task_runner
+        self.retry_condition_fn: RetryCondition | None = _options.checked_condition(
+            retry_condition_fn, "flow"
+        )
+        self._task_runner = _checked_task_runner(task_runner)
         self.description = description if description is not None else inspect.getdoc(fn)
-        self.timeout_seconds = _seconds(timeout_seconds)
+        self.timeout_seconds = _options.timeout_in_seconds(timeout_seconds)
         self.should_validate_parameters = validate_parameters
         self.log_prints = log_prints
         self.on_completion_hooks = _hooks(on_completion, "on_completion")
@@ -434,12 +436,6 @@ class Flow(Generic[P, R]):
         return f"<Flow {self.name!r}>"
 
 
-def _seconds(timeout: float | datetime.timedelta | None) -> float | None:
-    if isinstance(timeout, datetime.timedelta):
-        timeout = timeout.total_seconds()
-    return float(timeout) if timeout else None
-
-
 def _name_of(fn: Any) -> str:
     name: str = getattr(fn, "__name__", None) or type(fn).__name__
     return "unknown-lambda" if name == "<lambda>" else name.replace("_", "-")
@@ -451,6 +447,16 @@ def _checked_name(name: str) -> str:
         msg = f"The name {name!r} of a flow has {' '.join(found)} in it; leave / % & > < away."
         raise ValueError(msg)
     return name
+
+
+def _checked_task_runner(
+    runner: type[TaskRunner] | TaskRunner | None,
+) -> type[TaskRunner] | TaskRunner | None:
+    # By what it can do: loading the class that it should be would load the engine.
+    if runner is not None and not callable(getattr(runner, "submit", None)):
+        msg = f"task_runner is {runner!r}; use e.g. ThreadPoolTaskRunner(max_workers=4)."
+        raise TypeError(msg)
+    return runner
 
 
 def _checked_run_name(name: str | Callable[[], str] | None) -> str | Callable[[], str] | None:

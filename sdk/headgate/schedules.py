@@ -162,7 +162,7 @@ def construct(
     ]
     if len(given) > 1:
         raise errors.InvalidArgument.of(
-            given[1], f"goes not together with {given[0]}; give one of them, or `schedules`."
+            given[1], f"does not go together with {given[0]}; give one of them, or `schedules`."
         )
     if anchor_date is not None and interval is None:
         raise errors.InvalidArgument.of("anchor_date", "goes with interval only.")

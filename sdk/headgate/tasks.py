@@ -21,8 +21,8 @@ from typing import (
     overload,
 )
 
+from headgate import _options, parameters, settings
 from headgate import context as contexts
-from headgate import parameters, settings
 from headgate.core import errors, retries
 from headgate.core.retries import RetryDelay, exponential_backoff
 from headgate.states import State, StateType
@@ -64,7 +64,7 @@ class Task(Generic[P, R]):
         retry_delay_seconds: RetryDelay | None = None,
         retry_jitter_factor: float | None = None,
         retry_condition_fn: RetryCondition | None = None,
-        timeout_seconds: float | None = None,
+        timeout_seconds: float | datetime.timedelta | None = None,
         log_prints: bool | None = None,
         on_completion: Iterable[TaskHook] | None = None,
         on_failure: Iterable[TaskHook] | None = None,
@@ -84,7 +84,7 @@ class Task(Generic[P, R]):
             self._wrapper = type(cast("Any", fn))
             fn = cast("Callable[P, R]", cast("Any", fn).__func__)
         self.fn: Callable[P, R] = fn
-        self.name = name or _name_of(fn)
+        self.name: str = _options.checked_name(name) or _name_of(fn)
         self.description = description if description is not None else inspect.getdoc(fn)
         self.tags = frozenset([tags] if isinstance(tags, str) else tags or ())
         self._sorted_tags = tuple(sorted(self.tags))
@@ -92,8 +92,10 @@ class Task(Generic[P, R]):
         self.task_run_name = task_run_name
         self._check_task_run_name()
         self._set_retries(retries, retry_delay_seconds, retry_jitter_factor)
-        self.retry_condition_fn = retry_condition_fn
-        self.timeout_seconds = float(timeout_seconds) if timeout_seconds else None
+        self.retry_condition_fn: RetryCondition | None = _options.checked_condition(
+            retry_condition_fn, "task"
+        )
+        self.timeout_seconds = _options.timeout_in_seconds(timeout_seconds)
         self.log_prints = log_prints
         self.on_completion_hooks = _hooks(on_completion, "on_completion")
         self.on_failure_hooks = _hooks(on_failure, "on_failure")

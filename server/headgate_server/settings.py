@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,9 @@ class Settings(pydantic_settings.BaseSettings):
 
 
 def _default_database() -> str:
-    """Return the database of runs that start a server by themselves."""
-    return f"sqlite:///{homes.default_home() / homes.DATABASE_FILE}"
+    """Return the database that an embedded server in this environment has."""
+    given = os.environ.get(f"{PREFIX}DATABASE_URL")
+    return given or f"sqlite:///{homes.default_home() / homes.DATABASE_FILE}"
 
 
 def _public_value(name: str, settings: Settings) -> str:

@@ -69,7 +69,6 @@ class StartLock:
     Args:
         path: The file that is locked.
         clock: Where time comes from.
-        pause: Waits a moment; False when there is nothing to wait for any more.
     """
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
@@ -107,7 +106,7 @@ class Succession:
     """The way of one server to its database file.
 
     Args:
-        database: The file.
+        database: The file; None for a database that servers share.
         embedded: Whether the server is an embedded one.
         socket: Where it will listen for the processes of its user, if it will.
         start_lock: What it takes against others who start servers for that socket.
@@ -118,7 +117,7 @@ class Succession:
 
     def __init__(
         self,
-        database: Path,
+        database: Path | None,
         *,
         embedded: bool,
         socket: Path | None,
@@ -185,15 +184,17 @@ class Succession:
         """Do what is to be done while another process has the database, or raise."""
         if self._embedded and self._socket is not None and transport.is_listening(self._socket):
             raise transport.ListenError(f"Another server listens on {self._socket} already.")
+        if self._database is None:
+            raise refusal
         holder = holding.find_holder(self._database)
         address = f"unix://{self._socket}" if self._socket is not None else None
         match decide(holder, embedded=self._embedded, address=address):
             case Move.GIVE_UP:
                 raise refusal
-            case Move.ASK_TO_END if holder is not None and holder.pid != self._asked:
-                self._ask_to_end(holder.pid, refusal)
             case _ if is_late:
                 raise self._lateness() or refusal
+            case Move.ASK_TO_END if holder is not None and holder.pid != self._asked:
+                self._ask_to_end(holder.pid, refusal)
             case _:
                 return
 
@@ -212,9 +213,9 @@ class Succession:
         return errors.DatabaseInUse(
             str(self._database),
             self._asked,
-            f"The embedded server (process id {self._asked}) has {self._database} and did not end "
-            f"within {PATIENCE_SECONDS:g} s of being asked to; end it (kill -9 {self._asked}) and "
-            "try again.",
+            f"The embedded server (process id {self._asked}) has the database {self._database}, "
+            f"and has not ended in the {PATIENCE_SECONDS:g} s since it was asked to; end it "
+            f"(kill -9 {self._asked}) and try again.",
         )
 
 

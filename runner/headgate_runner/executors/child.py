@@ -38,15 +38,17 @@ class ProcessChild:
         self._control: socket.socket | None = None
         self._transports: list[asyncio.ReadTransport] = []
 
-    async def open(self) -> list[int]:
+    async def open(self, given: list[int]) -> None:
         """Make its pipes.
 
-        Returns:
-            Descriptors to be passed on and then closed: its standard output and error, its end
-            of the control socket, and another of the runner's end.
+        Args:
+            given: Takes the descriptors to be passed on and then closed: its standard output and
+                error, its end of the control socket, and another of the runner's end.
+
+        Raises:
+            OSError: There are no descriptors left; those in ``given`` are to be closed.
         """
         loop = asyncio.get_running_loop()
-        given: list[int] = []
         for reader in (self.stdout, self.stderr):
             read_end, write_end = os.pipe()
             given.append(write_end)
@@ -57,8 +59,8 @@ class ProcessChild:
             self._transports.append(transport)
         self._control, childs_end = socket.socketpair()
         self._control.setblocking(False)
-        given += [childs_end.detach(), os.dup(self._control.fileno())]
-        return given
+        given.append(childs_end.detach())
+        given.append(os.dup(self._control.fileno()))
 
     def note_exit(self, code: int) -> None:
         """Note how it ended."""

@@ -90,14 +90,15 @@ class ProcessExecutor:
         self, id: int, child: ProcessChild, env: Mapping[str, str], work: interface.Work
     ) -> None:
         entry = self._entry if work is interface.Work.EXECUTE else _HOOKS_ENTRY
-        given = await child.open()
+        given: list[int] = []
         try:
+            await child.open(given)
             link = await self._current_link()
             self._children[id] = child
             await link.send({"do": "spawn", "id": id, "entry": entry, "env": env}, given)
         except OSError as error:
             self._children.pop(id, None)
-            msg = f"The fork server of this runner is gone ({error}); the run can be tried again."
+            msg = f"No process could be made for the run ({error}); the run can be tried again."
             raise jobs.UnusableJob(msg) from error
         finally:
             for descriptor in given:

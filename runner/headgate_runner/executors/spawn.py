@@ -58,9 +58,10 @@ class SpawnExecutor:
                     process.send_signal(signal.Signals(number))
 
         child = ProcessChild(send_signal)
-        given = await child.open()
-        stdout, stderr, control, _runner_end = given
+        given: list[int] = []
         try:
+            await child.open(given)
+            stdout, stderr, control, _runner_end = given
             process = await anyio.open_process(
                 list(command),
                 stdin=subprocess.DEVNULL,

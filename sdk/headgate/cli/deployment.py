@@ -52,10 +52,11 @@ def ls(app: App, pool: str, limit: int, format: Format) -> None:
         ]
         for item in found
     ]
+    where = f" in the work pool {pool!r}" if pool else ""
     output.write_table(
         ["name", "pool", "state", "schedules", "tags"],
         rows,
-        empty="There are no deployments. Make one: headgate deploy FILE:FLOW --name NAME",
+        empty=f"There are no deployments{where}. Make one: headgate deploy FILE:FLOW --name NAME",
     )
 
 
@@ -88,7 +89,7 @@ def inspect(app: App, name: str, format: Format) -> None:
         "job_variables": found.job_variables,
         "tags": ", ".join(found.tags),
         "concurrency_limit": found.concurrency_limit,
-        "on_infrastructure_loss": found.on_infrastructure_loss.action.value.lower(),
+        "on_infrastructure_loss": _at_a_loss(found.on_infrastructure_loss),
         "created": found.create_time,
         "changed": found.update_time,
     }
@@ -173,6 +174,13 @@ def resume(app: App, name: str) -> None:
         found = find(client, name)
         client.resume_deployment(found.id)
     click.echo(f"Resumed {found.full_name}.")
+
+
+def _at_a_loss(policy: deployments.InfrastructureLossPolicy) -> str:
+    """Say what happens to a run whose runner is lost, as ``--on-infrastructure-loss`` has it."""
+    if policy.action is deployments.InfrastructureLossAction.RESCHEDULE:
+        return f"reschedule:{policy.max_reschedules}"
+    return policy.action.value.lower()
 
 
 def find(client: SyncHeadgateClient, text: str) -> deployments.Deployment:

@@ -82,8 +82,12 @@ def target(api_url: str) -> Target:
         raise errors.InvalidArgument.of(
             "api_url", f"{api_url!r} is no address ({error}); {_EXAMPLES}."
         ) from None
-    if parts.scheme not in ("http", "https") or not host or parts.path not in ("", "/"):
+    if parts.scheme not in ("http", "https") or not host or any(map(str.isspace, host)):
         raise errors.InvalidArgument.of("api_url", f"{api_url!r} is no address; {_EXAMPLES}.")
+    if parts.path not in ("", "/"):
+        raise errors.InvalidArgument.of(
+            "api_url", f"{api_url!r} has the path {parts.path!r}; leave it away: {_EXAMPLES}."
+        )
     secure = parts.scheme == "https"
     if port is None:
         port = TLS_PORT_DEFAULT if secure else PORT_DEFAULT
@@ -157,8 +161,8 @@ def error_of(error: grpc.RpcError, api_url: str = "") -> errors.ControlPlaneErro
     server = f"the server at {api_url}" if api_url else "the server"
     if code is grpc.StatusCode.UNAVAILABLE:
         return errors.Unavailable(
-            f"{server[0].upper()}{server[1:]} cannot be reached ({_first_line(text)}); check that "
-            "it runs, and that HEADGATE_API_URL is its address."
+            f"{server[0].upper()}{server[1:]} cannot be reached ({_reason(text)}); check that it "
+            "runs, and that HEADGATE_API_URL is its address."
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.DeadlineExceeded(
@@ -166,6 +170,14 @@ def error_of(error: grpc.RpcError, api_url: str = "") -> errors.ControlPlaneErro
             "log."
         )
     return error_codec.from_status(status_pb2.Status(code=code.value[0], message=_first_line(text)))
+
+
+def _reason(text: str) -> str:
+    """Return the heart of what grpc says of a failed connection: ``Connection refused``."""
+    line = _first_line(text)
+    if not line.startswith(("failed to connect to all addresses", "errors resolving")):
+        return line
+    return line.rpartition(": ")[2].rstrip("].")
 
 
 def _first_line(text: str) -> str:

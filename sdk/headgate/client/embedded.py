@@ -2,46 +2,42 @@
 
 A separate process on a unix socket in ``$HEADGATE_HOME``, over the default database there. All
 processes of the user share it, and it ends itself when it has been idle for a while. Whoever
-needs it first starts it; a file lock keeps two starters from racing.
+needs it first starts it; a file lock keeps two starters from racing. ``headgate server start``
+listens on the same socket, and takes the lock while it takes over from an embedded server.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import importlib.util
 import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from headgate import settings
 from headgate.core import clock, errors
+from headgate.core.homes import START_LOCK_FILE, socket_path
 
 __all__ = ["ensure_server", "socket_path"]
 
-SOCKET_FILE = "server.sock"
-LOCK_FILE = "server.lock"
 LOG_FILE = "server.log"
 _LOG_BYTES_MAX = 5_000_000
 _CONNECT_TIMEOUT_SECONDS = 2.0
 _LOOK_EVERY_SECONDS = 0.01
-#: The kernel's limit for the path of a unix socket, less the closing zero and a dot for luck.
-_SOCKET_PATH_BYTES_MAX = 100
 
 _NOT_FOR_THE_SERVER = ("HEADGATE_API_URL", "HEADGATE_SERVER_HOST", "HEADGATE_SERVER_PORT")
 
 
 def ensure_server() -> str:
-    """Return the address of the embedded server, which is started if it is not running.
+    """Return the address of the user's server; an embedded one is started if there is none.
 
-    Takes well under a millisecond where it runs. Call it again after a connection was lost: the
-    server may have ended itself, or may have been killed.
+    It has its database open by then. Takes well under a millisecond where it runs. Call it again
+    after a connection was lost: the server may have ended itself, or may have been killed.
 
     Returns:
         The API URL, ``unix:///...``.
@@ -61,24 +57,10 @@ def ensure_server() -> str:
             "HEADGATE_API_URL to the address of a server."
         )
         raise errors.ServerStartError(msg)
-    with _starting(now.home):
-        # Another process may have started it while this one waited for the lock.
-        if not _answers(path):
+    with _starting(path, now) as is_needed:
+        if is_needed:
             _start(path, now)
     return url
-
-
-def socket_path(home: Path) -> Path:
-    """Return where the embedded server of a home folder listens.
-
-    In the folder itself; where that has too long a name for a unix socket, in a folder of this
-    user's own among the temporary files.
-    """
-    path = home / SOCKET_FILE
-    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX:
-        return path
-    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"headgate-{os.getuid()}" / f"{digest}.sock"
 
 
 def _answers(path: Path) -> bool:
@@ -93,22 +75,56 @@ def _answers(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _starting(home: Path) -> Generator[None]:
-    """Hold the right to start the server; it ends with the process, however that ends."""
+def _starting(path: Path, now: settings.Settings) -> Generator[bool]:
+    """Hold the right to start the server; it ends with the process, however that ends.
+
+    Yields:
+        Whether there is a server to be started: False if another process has started one while
+        this one waited for the right.
+    """
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(home / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        now.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = now.home / START_LOCK_FILE
+        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as problem:
         msg = (
-            f"The folder {home} cannot be written ({problem.strerror}); make it writable, or set "
-            "HEADGATE_HOME to another one."
+            f"The folder {now.home} cannot be written ({problem.strerror}); make it writable, or "
+            "set HEADGATE_HOME to another one."
         )
         raise errors.ServerStartError(msg) from problem
+    timeout_seconds = now.server_ephemeral_startup_timeout_seconds
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        if not _wait_until(lambda: _locks(lock) or _answers(path), timeout_seconds):
+            msg = (
+                f"Another process has been starting a server for {timeout_seconds:g} s; see "
+                f"{now.home / LOG_FILE}, or set HEADGATE_API_URL to the address of a server."
+            )
+            raise errors.ServerStartError(msg)
+        yield not _answers(path)
     finally:
         os.close(lock)
+
+
+def _locks(file: int) -> bool:
+    """Take a lock if it is free, and say whether it was."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait_until(fits: Callable[[], bool], timeout_seconds: float) -> bool:
+    """Wait until something is so; False if it takes too long."""
+    time = clock.SystemClock()
+    deadline = time.monotonic() + timeout_seconds
+    # Never set: its timed wait is the pause between two looks.
+    pause = threading.Event()
+    while not fits():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(_LOOK_EVERY_SECONDS)
+    return True
 
 
 def _start(path: Path, now: settings.Settings) -> None:
@@ -141,7 +157,8 @@ def _spawn(path: Path, log: Path, now: settings.Settings) -> int:
     for its end would complain about that.
     """
     # -P: a file called logging.py in the working folder must not become part of the server.
-    command = [sys.executable, "-P", "-m", "headgate_server", "start", "--unix-socket", str(path)]
+    command = [sys.executable, "-P", "-m", "headgate_server", "start", "--embedded"]
+    command += ["--unix-socket", str(path)]
     environment = {
         **os.environ,
         **settings.environment(),
@@ -167,27 +184,28 @@ def _spawn(path: Path, log: Path, now: settings.Settings) -> int:
 
 
 def _wait(pid: int, path: Path, log: Path, timeout_seconds: float) -> None:
-    time = clock.SystemClock()
-    deadline = time.monotonic() + timeout_seconds
-    # Never set: its timed wait is the pause between two looks.
-    pause = threading.Event()
-    while not _answers(path):
-        if _ended(pid):
-            msg = (
-                f"The embedded server ended while it started{_last_words(log)}; its log is {log}. "
-                "Mend that, or set HEADGATE_API_URL to the address of a server."
-            )
-            raise errors.ServerStartError(msg)
-        if time.monotonic() > deadline:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            msg = (
-                f"The embedded server did not answer within {timeout_seconds:g} s; its log is "
-                f"{log}. Give it longer with HEADGATE_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, "
-                "or set HEADGATE_API_URL to the address of a server."
-            )
-            raise errors.ServerStartError(msg)
-        pause.wait(_LOOK_EVERY_SECONDS)
+    has_ended = False
+
+    def is_decided() -> bool:
+        nonlocal has_ended
+        has_ended = _ended(pid)  # before the look: it also ends because another one listens
+        return _answers(path) or has_ended
+
+    if not _wait_until(is_decided, timeout_seconds):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        msg = (
+            f"The embedded server did not answer within {timeout_seconds:g} s; its log is "
+            f"{log}. Give it longer with HEADGATE_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, "
+            "or set HEADGATE_API_URL to the address of a server."
+        )
+        raise errors.ServerStartError(msg)
+    if has_ended and not _answers(path):
+        msg = (
+            f"The embedded server ended while it started{_last_words(log)}; its log is {log}. "
+            "Mend that, or set HEADGATE_API_URL to the address of a server."
+        )
+        raise errors.ServerStartError(msg)
 
 
 def _ended(pid: int) -> bool:

@@ -16,7 +16,7 @@ from headgate.codec import errors as error_codec
 from headgate.codec import flow_runs as flow_run_codec
 from headgate.codec import logs as log_codec
 from headgate.codec import states as state_codec
-from headgate.codec import times
+from headgate.codec import texts, times
 from headgate.core import errors, runs, states
 
 # --- What an engine says ---------------------------------------------------------------------
@@ -119,23 +119,30 @@ def encode_batch(
     batch.fencing_token = fencing_token
     batch.first_seq = first_seq
     batch.barrier = barrier
-    add = batch.items.add
     for item in items:
-        kind = type(item)
-        if kind is Reported:
-            _encode_reported(item, add().report)  # pyright: ignore[reportArgumentType]  # narrowed by kind
-        elif kind is TaskRunCreated:
-            _encode_task_run(item, add().create_task_run, flow_run_id)  # pyright: ignore[reportArgumentType]  # narrowed by kind
-        elif isinstance(item, FlowRunCreated):
-            creation = add().create_flow_run
-            creation.flow_name = item.flow_run.flow_name
-            flow_run_codec.flow_run_to_proto(item.flow_run, creation.flow_run)
-        elif isinstance(item, Proposed):
-            proposal = add().propose
-            proposal.task_run_id = item.task_run_id
-            proposal.force = item.force
-            state_codec.state_to_proto(item.state, proposal.state)
+        try:
+            _encode_item(item, batch)
+        except UnicodeEncodeError:
+            del batch.items[-1]
+            _encode_item(texts.clean(item), batch)
     return frame
+
+
+def _encode_item(item: Item, batch: pb.Batch) -> None:
+    kind, message = type(item), batch.items.add()
+    if kind is Reported:
+        _encode_reported(item, message.report)  # pyright: ignore[reportArgumentType]  # narrowed by kind
+    elif kind is TaskRunCreated:
+        _encode_task_run(item, message.create_task_run, batch.flow_run_id)  # pyright: ignore[reportArgumentType]  # narrowed by kind
+    elif isinstance(item, FlowRunCreated):
+        creation = message.create_flow_run
+        creation.flow_name = item.flow_run.flow_name
+        flow_run_codec.flow_run_to_proto(item.flow_run, creation.flow_run)
+    elif isinstance(item, Proposed):
+        proposal = message.propose
+        proposal.task_run_id = item.task_run_id
+        proposal.force = item.force
+        state_codec.state_to_proto(item.state, proposal.state)
 
 
 def _encode_reported(item: Reported, message: pb.Transition) -> None:
@@ -188,7 +195,11 @@ def encode_logs(
     batch.fencing_token = fencing_token
     batch.first_seq = first_seq
     for record in records:
-        log_codec.log_record_to_proto(record, batch.records.add())
+        try:
+            log_codec.log_record_to_proto(record, batch.records.add())
+        except UnicodeEncodeError:
+            del batch.records[-1]
+            log_codec.log_record_to_proto(texts.clean(record), batch.records.add())
     return frame
 
 

@@ -53,6 +53,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal as signals
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -413,6 +414,9 @@ class TerminationSignal(HeadgateSignal):
         """Make it for a signal number."""
         super().__init__(signal)
         self.signal = signal
+
+    def __str__(self) -> str:
+        return f"The process was told to end, by {signals.Signals(self.signal).name}."
 
 
 class Abort(HeadgateSignal):

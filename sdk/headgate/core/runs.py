@@ -53,6 +53,7 @@ class FlowRun:
     """One execution of a flow; the fields are those of ``flow_run.proto``.
 
     Attributes:
+        deployment_name: ``flow name/deployment name``; None for runs by hand.
         parameters: Name to JSON text.
         job_variables: Name to JSON text.
         fencing_token: The number of its newest lease; 0 if it was never leased.

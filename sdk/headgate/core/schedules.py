@@ -159,8 +159,9 @@ def _cron_faults(expression: str, *, day_or: bool) -> list[str]:
     fields = expression.split()
     if len(fields) not in (5, 6):
         return [
-            f"{expression!r} has {len(fields)} fields; use 5 (minute, hour, day of month, month, "
-            "day of week), e.g. '0 9 * * mon-fri', or 6 with seconds at the end."
+            f"{expression!r} has {len(fields)} field{'' if len(fields) == 1 else 's'}; use 5 "
+            "(minute, hour, day of month, month, day of week), e.g. '0 9 * * mon-fri', or 6 with "
+            "seconds at the end."
         ]
     faults = [
         fault for index, text in enumerate(fields) if (fault := _cron_field_fault(index, text))

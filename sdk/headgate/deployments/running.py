@@ -27,6 +27,7 @@ def run_deployment(
     scheduled_time: datetime | None = None,
     flow_run_name: str | None = None,
     timeout: float | None = None,
+    poll_interval: float | None = None,
     tags: Iterable[str] | None = None,
     idempotency_key: str | None = None,
     work_queue_name: str | None = None,
@@ -45,6 +46,8 @@ def run_deployment(
         scheduled_time: When to start. Default: now.
         flow_run_name: For people. Default: an adjective and an animal.
         timeout: How long to wait, in seconds; 0: not at all. Default: until it has ended.
+        poll_interval: Without effect, since nothing is polled; taken so that code which gives it
+            goes on to work.
         tags: Beside those of the deployment.
         idempotency_key: A request with a key that the flow has seen returns the run of that
             request.
@@ -86,6 +89,7 @@ async def arun_deployment(
     scheduled_time: datetime | None = None,
     flow_run_name: str | None = None,
     timeout: float | None = None,
+    poll_interval: float | None = None,
     tags: Iterable[str] | None = None,
     idempotency_key: str | None = None,
     work_queue_name: str | None = None,

@@ -100,9 +100,11 @@ class Call:
             async with limit:
                 return await self.fn(*self.args, **self.kwargs)
         except TimeoutError as error:
-            if limit.expired():
-                raise self.on_timeout() from error
-            raise
+            if not limit.expired():
+                raise
+            # Where the code was when its time was over: there it was cancelled.
+            there = (error.__cause__ or error).__traceback__
+            raise self.on_timeout().with_traceback(there) from None
 
 
 class Sleep:

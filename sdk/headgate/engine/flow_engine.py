@@ -112,7 +112,10 @@ class FlowCall:
             except BaseException as error:
                 cancelled = self._tear_down(error)
                 if cancelled is None:
-                    raise
+                    cause = self._interruption.cause_of(error)
+                    if cause is error or self._parent is not None:
+                        raise
+                    raise cause from error
                 state = cancelled
             finally:
                 self._interruption.is_over = True
@@ -374,7 +377,7 @@ class FlowCall:
                 message=self._interruption.reason or "The flow run was cancelled."
             )
         else:
-            final = outcomes.crashed(error)
+            final = outcomes.crashed(self._interruption.cause_of(error))
         state = self._force(final)
         flow_logs.ended(self._context, state)
         with contexts.executing(self._context, None):

@@ -93,6 +93,12 @@ class Interruption:
         """Whether it is this run that shall stop, and not one around it."""
         return self._parent is None or self._parent.intent is None
 
+    def cause_of(self, error: BaseException) -> BaseException:
+        """Say what tears the run down: on an event loop SIGTERM arrives as a cancellation."""
+        if self._root.signalled and not isinstance(error, errors.TerminationSignal):
+            return errors.TerminationSignal(signal.SIGTERM)
+        return error
+
     def use_task(self) -> None:
         """Stop the run by cancelling the current task of asyncio."""
         import asyncio

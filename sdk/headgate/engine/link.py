@@ -373,6 +373,7 @@ class Link:
             case frames.Answered():
                 outbox.answer(event)
                 self._free(event.flow_run_id, event.seq)
+                self._forget_if_closed(outbox)
             case frames.RunRefused():
                 self._refuse(outbox, event.error)
             case _:
@@ -385,10 +386,16 @@ class Link:
                 self._wake_event.set()
 
     def _refuse(self, outbox: outboxes.Outbox, error: errors.ControlPlaneError) -> None:
-        if isinstance(error, _ITEM_ERRORS) and not isinstance(error, errors.LeaseFenced):
+        # About the flow run itself they end it: the server takes nothing more of it.
+        if isinstance(error, _ITEM_ERRORS) and error.resource != "flow run":
             _logger().warning("The server refused a state: %s", error)
             return
         outbox.fail(error)
+        # What is on its way of it is not acknowledged any more.
+        self._free(outbox.flow_run_id, outboxes.NUMBER_MAX)
+        self._free("log:" + outbox.flow_run_id, outboxes.NUMBER_MAX)
+        if outbox.is_closed:
+            self._outboxes.pop(outbox.flow_run_id, None)
 
     def _free(self, key: str, seq: int) -> None:
         freed = self._window.acknowledge(key, seq)

@@ -21,6 +21,7 @@ from headgate.engine.recording import Answer
 __all__ = [
     "BATCH_ITEMS_MAX",
     "INBOX_ITEMS_MAX",
+    "NUMBER_MAX",
     "Batch",
     "Carrier",
     "LogLines",
@@ -34,6 +35,8 @@ T = TypeVar("T")
 BATCH_ITEMS_MAX = 1_000
 #: How many items may wait to be sent before the run has to wait itself.
 INBOX_ITEMS_MAX = 10_000
+#: No thing has a greater number.
+NUMBER_MAX = 2**62
 #: A batch of log lines ends early when it has this many characters.
 LOG_BATCH_CHARACTERS_MAX = 1_000_000
 
@@ -55,9 +58,13 @@ class Numbered(Generic[T]):
 
     def take(self, limit: int) -> tuple[int, list[T]]:
         """Take at most so many, with the number of the first."""
-        inbox = self.inbox
-        things = [inbox.popleft() for _ in range(min(limit, len(inbox)))]
-        self._in_flight.extend(things)
+        inbox, things = self.inbox, list[T]()
+        for _ in range(min(limit, len(inbox))):
+            # In flight before it leaves the inbox: who looks at both must never see neither.
+            thing = inbox[0]
+            self._in_flight.append(thing)
+            inbox.popleft()
+            things.append(thing)
         first = self.taken + 1
         self.taken += len(things)
         return first, things
@@ -212,6 +219,8 @@ class Outbox:
             done.set_result(None)
             return done
         self._flushes.append(done)
+        if self.failure is not None or self.is_settled:
+            _resolve(done)  # meanwhile, and nothing that comes may tell of it
         self.link.wake(self, urgent=True)
         return done
 

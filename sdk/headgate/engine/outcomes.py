@@ -9,15 +9,18 @@ from headgate import states
 from headgate.core import errors
 from headgate.states import State, StateType
 
-__all__ = ["crashed", "failed", "invalid", "of_value", "timed_out"]
+__all__ = ["crashed", "failed", "invalid", "of_task_value", "of_value", "timed_out"]
+
+#: States that a function cannot bring about by returning them: it is past them.
+_UNDER_WAY = frozenset({StateType.PENDING, StateType.RUNNING})
 
 
 def of_value(value: Any) -> State[Any]:
     """Turn what a function returned into a final state.
 
-    A state made by hand is the final state, its name included. States of runs decide together:
-    Completed if all are; else Cancelled if one is, Paused if one is, else Failed. Anything else
-    is the result of a completed run.
+    A state made by hand is the final state, its name included, if a run can be left in it. States
+    of runs decide together: Completed if all are; else Cancelled if one is, Paused if one is, else
+    Failed. Anything else is the result of a completed run.
 
     Args:
         value: What was returned, futures replaced by their states.
@@ -25,11 +28,26 @@ def of_value(value: Any) -> State[Any]:
     if isinstance(value, State):
         state = cast("State[Any]", value)
         if state.flow_run_id is None and state.task_run_id is None:
-            return state
+            return state if state.type not in _UNDER_WAY else _no_end(state)
         return _together([state], state)
     if states.is_state_iterable(value):
         return _together(value, value)
     return states.new(StateType.COMPLETED, data=value)
+
+
+def of_task_value(value: Any) -> State[Any]:
+    """Turn what a task returned into its final state: as for a flow, but nothing resumes a task."""
+    state = of_value(value)
+    return state if state.is_terminal else _no_end(state)
+
+
+def _no_end(state: State[Any]) -> State[Any]:
+    """Turn a state that ends no run into a failure; a run in it would never end."""
+    return states.Failed(
+        message=f"The function returned the state {state!r}, which does not end a run; return a "
+        "value, or a final state such as Completed.",
+        details=states.StateDetails(retriable=False),
+    )
 
 
 def _together(found: Iterable[State[Any]], data: Any) -> State[Any]:

@@ -87,7 +87,11 @@ class _connector:  # noqa: N801  # is called as the function it stands for
             import asyncio
 
             # The embedded server ends itself when idle, and may have been killed.
-            self._api_url = await asyncio.to_thread(self._ensure_server)
+            try:
+                self._api_url = await asyncio.to_thread(self._ensure_server)
+            except errors.ServerStartError as error:
+                # It did start once: no reason to give up the runs that are under way.
+                raise errors.Unavailable(str(error)) from error
         async with session.connect(self._api_url) as stream:
             yield stream
 

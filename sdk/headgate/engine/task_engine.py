@@ -246,7 +246,7 @@ class TaskCall:
         if inspect.isgenerator(value):
             return list(value), None
         if isinstance(value, State) or states.is_state_iterable(value):
-            return None, outcomes.of_value(cast("Any", value))
+            return None, outcomes.of_task_value(cast("Any", value))
         return value, None
 
     # --- States ---
@@ -378,7 +378,7 @@ class TaskCall:
         if flow is not None and flow.interruption.intent is Intent.CANCEL:
             ended = states.Cancelled(message="The flow run was cancelled.", data=error)
         else:
-            ended = outcomes.crashed(error)
+            ended = outcomes.crashed(error if flow is None else flow.interruption.cause_of(error))
         # The reason why nothing is recorded any more is raised by the flow run.
         with contextlib.suppress(errors.HeadgateError):
             self._enter(ended.copy(task_run_id=context.id))

@@ -92,7 +92,8 @@ def _watched(seconds: float, make_error: Callable[[], Exception]) -> Generator[N
                 # Not delivered yet if the body ended by itself in this very moment.
                 inject(thread_id, None)
     except _Injected as error:
-        raise make_error() from error
+        # Where the code was when its time was over; what was raised there is a means only.
+        raise make_error().with_traceback(error.__traceback__) from None
 
 
 def inject(thread_id: int, kind: type[BaseException] | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 __all__ = ["ConsoleFormatter", "MessageFormatter", "paint"]
 
@@ -15,7 +16,27 @@ _COLORS = {
 _RESET = "\x1b[0m"
 
 
-class ConsoleFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """Shows tracebacks without the frames of the engine."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record; what another formatter made of its traceback is not used."""
+        others, record.exc_text = record.exc_text, None
+        try:
+            return super().format(record)
+        finally:
+            record.exc_text = others
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # the name that logging calls
+        """Format what an exception handler logs; ``ei`` is empty where it is none."""
+        if ei[1] is None:
+            return super().formatException(ei)
+        from headgate.logging import tracebacks  # only who fails pays
+
+        return tracebacks.format_exception(*ei)
+
+
+class ConsoleFormatter(_Formatter):
     """``12:34:56.789 | INFO    | Flow run 'brave-otter' - message``."""
 
     def __init__(self) -> None:
@@ -30,7 +51,7 @@ class ConsoleFormatter(logging.Formatter):
         return super().format(record)
 
 
-class MessageFormatter(logging.Formatter):
+class MessageFormatter(_Formatter):
     """The message alone, with the traceback below it; the rest has fields of its own."""
 
     def __init__(self) -> None:

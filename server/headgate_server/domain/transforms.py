@@ -20,6 +20,9 @@ def apply(run: runs.FlowRun, state: states.State, now: datetime) -> runs.FlowRun
         now: The time by the database clock, UTC-aware.
     """
     state = _with_scheduled_time(run.state, state, now)
+    if state.type is StateType.CANCELLING and state.timestamp > now:
+        # The grace counts from here: a clock that is ahead must not put its end off.
+        state = dataclasses.replace(state, timestamp=now)
     return dataclasses.replace(
         run,
         state=state,

@@ -89,7 +89,7 @@ class EngineRun:
         attachment: The run at the hub.
         committed_seq: The last item that is committed.
         committed_log_seq: The last log line that is committed.
-        exists: Whether the run is stored; False where its creation is to come.
+        stored: The run as it is stored; None where its creation is to come.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class EngineRun:
         *,
         committed_seq: int,
         committed_log_seq: int,
-        exists: bool,
+        stored: FlowRun | None,
     ) -> None:
         """Make it as far as it has come."""
         self.flow_run_id = attachment.flow_run_id
@@ -118,8 +118,11 @@ class EngineRun:
         self._folding = anyio.Lock()
         self._working = self._working_logs = False
         self._exists = anyio.Event()
-        if exists:
+        #: The run, where it has ended.
+        self._ended: FlowRun | None = None
+        if stored is not None:
             self._exists.set()
+            self._ended = stored if stored.state.is_terminal else None
 
     @property
     def idle(self) -> bool:
@@ -271,6 +274,9 @@ class EngineRun:
                     self._host.send_ack(self.flow_run_id, draft.seq_after, revision)
                 for answer in draft.answers:
                     self._answer(answer)
+                if self._ended is not None:
+                    # A thread of its process did not hear of the end in time.
+                    await self._context.orchestration.end_what_is_left(self._ended)
             case AppendRefused() as refused:
                 await self._start_over(draft, refused)
 
@@ -363,6 +369,7 @@ class EngineRun:
         else:
             self._host.send_ack(self.flow_run_id, seq, flow_run.revision)
         if flow_run.state.is_terminal:
+            self._ended = flow_run
             self._host.run_ended(self)
 
     @property

@@ -239,6 +239,7 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
         if not ids.is_id(id):
             error = errors.InvalidArgument.of("open.runs.flow_run_id", f"{id!r} is not an id.")
             return frames.OpenedRun(flow_run_id=id, error=error)
+        heard = self._context.hub.heard
         flow_run, lease = await self._storage.read(
             lambda tx: (tx.flow_runs.get(id), tx.leases.get(id))
         )
@@ -250,6 +251,7 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
         known = self._runs.get(id)
         if known is None or known.broken or known.fencing_token != cursor.fencing_token:
             self._take_up(flow_run)
+            self._context.hub.look_again_if_not(heard, id)
         return frames.OpenedRun(flow_run_id=id, flow_run=flow_run)
 
     async def _run_of(self, batch: frames.Batch | frames.LogBatch) -> EngineRun | None:
@@ -263,6 +265,9 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
             return None
         if isinstance(batch, frames.Batch) and _creates(batch):
             return self._expect(id)
+        if batch.error is not None:
+            self.send(frames.RunError(id, batch.error))
+            return None
         cursor = frames.RunCursor(flow_run_id=id, fencing_token=token)
         opened = await self._open_run(cursor)
         error = opened.error
@@ -276,7 +281,7 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
     def _expect(self, flow_run_id: str) -> EngineRun:
         """Take up a run whose creation has just arrived."""
         attachment = Attachment(flow_run_id=flow_run_id, token=_FIRST_TOKEN, listener=self)
-        return self._attach(attachment, committed_seq=0, committed_log_seq=0, exists=False)
+        return self._attach(attachment, committed_seq=0, committed_log_seq=0, stored=None)
 
     def _take_up(self, flow_run: FlowRun) -> EngineRun:
         attachment = Attachment(
@@ -287,7 +292,7 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
             attachment,
             committed_seq=flow_run.committed_seq,
             committed_log_seq=flow_run.committed_log_seq,
-            exists=True,
+            stored=flow_run,
         )
 
     def _attach(
@@ -296,7 +301,7 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
         *,
         committed_seq: int,
         committed_log_seq: int,
-        exists: bool,
+        stored: FlowRun | None,
     ) -> EngineRun:
         former = self._runs.get(attachment.flow_run_id)
         if former is not None:
@@ -307,7 +312,7 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
             attachment,
             committed_seq=committed_seq,
             committed_log_seq=committed_log_seq,
-            exists=exists,
+            stored=stored,
         )
         self._runs[run.flow_run_id] = run
         self._context.hub.attach(attachment)
@@ -360,6 +365,12 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
         self, tx: Transaction, session: Session, creation: frames.FlowRunCreation
     ) -> FlowRun:
         asked, now = creation.flow_run, tx.now()
+        if tx.leases.get_session(session.id) is None:
+            # Reaped, though its stream still seems to stand. A lease without a session would
+            # never be reaped.
+            raise errors.Unavailable(
+                f"Session {session.id} has expired; connect again.", retry_after_seconds=0.0
+            )
         existing = tx.flow_runs.get(asked.id)
         if existing is not None:
             return _same_creation(tx, existing, session)

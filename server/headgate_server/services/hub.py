@@ -123,6 +123,17 @@ class Hub:
         if not attached:
             del self._attached[attachment.flow_run_id]
 
+    @property
+    def heard(self) -> int:
+        """How far the journal has been heard of; ask before a run is read that is attached."""
+        return max(self._revision, self._notifier.revision)
+
+    def look_again_if_not(self, heard: int, flow_run_id: str) -> None:
+        """Compare a run anew that was just attached, unless no more was heard since it was read."""
+        if self.heard != heard:
+            self._dirty.add(flow_run_id)
+            self._wake.set()
+
     def look_again(self) -> None:
         """Compare all runs anew: after an outage, commits may have been missed."""
         self._dirty.update(self._attached)

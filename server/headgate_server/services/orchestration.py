@@ -119,9 +119,15 @@ class Orchestration:
             )
         )
 
+    async def end_what_is_left(self, run: runs.FlowRun) -> None:
+        """End what is left of a run that was lost or cancelled: nobody else will."""
+        left = orphans.leaves_task_runs(run, released=False)
+        await self._orphans.follow(run, more_task_runs=left)
+
     async def _carry_out(self, proposal: Proposal) -> tuple[states.Verdict, runs.FlowRun]:
         situation = self._known(proposal)
         for _ in range(_ATTEMPTS_MAX):
+            known = situation is not None
             if situation is None:
                 situation = await self._storage.read(lambda tx: _read(tx, proposal))
             context = self._context(proposal, situation)
@@ -132,7 +138,9 @@ class Orchestration:
                     stays = state.id == context.current.id
                 case decisions.Wait() | decisions.Abort():
                     state, stays = context.current, True
-            if stays:
+            if stays and known:
+                pass  # Nothing would be compared with what is stored.
+            elif stays:
                 unchanged = await self._advance(proposal, situation.run)
                 if unchanged is not None:
                     return verdict, unchanged
@@ -226,6 +234,7 @@ class Orchestration:
         if saved is None:
             return None
         revision, more = saved
+        # Not in the same transaction: if we do not come to it, ``loops.leftovers`` does.
         await self._orphans.follow(after, more_task_runs=more)
         return dataclasses.replace(
             after, revision=revision, committed_seq=seq if seq else before.committed_seq

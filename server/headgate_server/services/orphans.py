@@ -64,11 +64,17 @@ class Orphans:
     async def follow(self, run: runs.FlowRun, *, more_task_runs: bool) -> None:
         """End what is left of a run that was just ended or taken back."""
         while more_task_runs:
-            more_task_runs = await self._storage.write(lambda tx: self.end_some_task_runs(tx, run))
+            more_task_runs = await self._storage.write(lambda tx: self._end_more(tx, run))
         if run.state.type is StateType.CANCELLED:
             await self._end_children(run, _cancelling)
         elif run.state.type is StateType.CRASHED:
             await self._end_children(run, _crashed)
+
+    def _end_more(self, tx: Transaction, run: runs.FlowRun) -> bool:
+        current = tx.flow_runs.get(run.id)
+        if current is None or current.state.id != run.state.id:
+            return False  # It goes on, and so do task runs of its new attempt.
+        return self.end_some_task_runs(tx, run)
 
     async def _end_children(
         self, run: runs.FlowRun, state_for: Callable[[runs.FlowRun], StateType | None]

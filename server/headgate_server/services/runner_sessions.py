@@ -25,6 +25,8 @@ from headgate_server.storage.records import Grant, Lease, Session, SessionKind
 
 #: A lease that a runner took and did not speak of when it came back is lost after so many beats.
 _SUSPECT_BEATS = 2
+#: So many beats in a row both sides may differ about what is held, while nothing is under way.
+_DIFFERING_BEATS_MAX = 3
 #: A runner that missed so many beats is given nothing: its connection may be half open, and
 #: each run offered to it would wait in vain.
 _QUIET_BEATS = 3
@@ -81,6 +83,7 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
         self._attached: dict[str, Attachment] = {}
         self._lost: dict[Held, None] = {}
         self._suspects: dict[Held, int] = {}
+        self._differing: tuple[list[Held], int] = ([], 0)
         self._offered_total: int | None = None
         self._granted_total = 0
         self._pause_until = 0.0
@@ -222,7 +225,7 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
                 cancel_flow_run_ids=[held.flow_run_id for held in told.cancel],
             )
         )
-        await self._attach_all((*told.keep, *told.suspect))
+        await self._attach_all((*told.keep, *told.suspect), told.cancel)
         self._matcher.add(self)
 
     def _greet(self, tx: Transaction, hello: frames.Hello, token: str) -> _Greeting:
@@ -254,12 +257,17 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
             session = tx.leases.open_session(new, ttl_seconds=ttl_seconds)
         return _Greeting(session, resumed, _stored(tx, session.id, hello.held))
 
-    async def _attach_all(self, all_held: Iterable[Held]) -> None:
+    async def _attach_all(self, all_held: Sequence[Held], cancelled: Sequence[Held]) -> None:
         ids = [held.flow_run_id for held in all_held]
+        heard = self._context.hub.heard
         flow_runs = await self._storage.read(lambda tx: [tx.flow_runs.get(id) for id in ids])
         for held, flow_run in zip(all_held, flow_runs, strict=True):
-            if flow_run is not None:
-                self._attach(flow_run, held.fencing_token)
+            if flow_run is None:
+                continue
+            self._attach(flow_run, held.fencing_token)
+            self._context.hub.look_again_if_not(heard, flow_run.id)
+            if flow_run.state.type is StateType.CANCELLING and held not in cancelled:
+                self.cancel(flow_run)  # Since it was welcomed.
 
     def _attach(self, flow_run: FlowRun, token: int) -> None:
         attachment = Attachment(flow_run_id=flow_run.id, token=token, listener=self)
@@ -360,8 +368,10 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
         if beat.held_digest == _digest(believed):
             self._lost.clear()
             self._suspects.clear()
+            self._differing = ([], 0)
         else:
             await self._compare(session, believed)
+            self._count_difference(believed)
         self.outbox.put(frames.BeatAck(beat.seq, ttl_seconds, tuple(self._lost)))
 
     async def _not_renewed(self, session: Session) -> None:
@@ -385,6 +395,23 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
                 del self._suspects[held]
                 self._detach(held)
                 await self._leasing.lose(session, held)
+
+    def _count_difference(self, believed: list[Held]) -> None:
+        """Have a runner say what it holds, if it has held something else for some beats.
+
+        E.g. one that was asleep for so long that it has given up what it held, on a stream that
+        still stands: no frame says so.
+
+        Raises:
+            Unavailable: It is to connect again.
+        """
+        before, count = self._differing
+        if believed != before or self._under_way or self._suspects:
+            count = 0
+        self._differing = (believed, count + 1)
+        if count >= _DIFFERING_BEATS_MAX:
+            msg = "What the runner holds is not what it was given; connect again and name it."
+            raise errors.Unavailable(msg, retry_after_seconds=0.0)
 
     # --- What the hub tells -----------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar, TypeVarTuple
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from headgate.core.clock import Clock
@@ -24,6 +25,9 @@ Args = TypeVarTuple("Args")
 OUTBOX_FRAMES_MAX = 1_000
 #: How long a stream that ends in order may take to send what it still has.
 FLUSH_SECONDS = 5.0
+#: How long the frame that is being written may take when a stream is ended: a call whose frame is
+#: half written cannot be given a status, and its other end would not learn of the end.
+LAST_FRAME_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +127,7 @@ class LiveStream(Generic[InT, OutT]):
         self._failure: HeadgateError | None = None
         self._finishing = False
         self._reading: anyio.CancelScope = anyio.CancelScope()
+        self._writing: anyio.CancelScope = anyio.CancelScope()
         self._tasks: TaskGroup | None = None
         self.last_heard = clock.monotonic()
 
@@ -152,12 +157,14 @@ class LiveStream(Generic[InT, OutT]):
                 self._tasks = tasks
                 tasks.start_soon(self._guarded, self._write_all, write)
                 tasks.start_soon(self._guarded, self._watch_silence)
-                await self._guarded(self._read_all, read)
-                with anyio.move_on_after(FLUSH_SECONDS):
-                    await self._guarded(self.settle)
-                    self.outbox.close()
-                    await self._written.wait()
-                tasks.cancel_scope.cancel()
+                try:
+                    await self._guarded(self._read_all, read)
+                    with anyio.move_on_after(FLUSH_SECONDS):
+                        await self._guarded(self.settle)
+                        self.outbox.close()
+                        await self._written.wait()
+                finally:
+                    self._cancel(tasks)
         finally:
             self._tasks = None
             self.ended.set()
@@ -174,7 +181,11 @@ class LiveStream(Generic[InT, OutT]):
         if self._failure is None:
             self._failure = error
         if self._tasks is not None:
-            self._tasks.cancel_scope.cancel()
+            self._cancel(self._tasks)
+
+    def _cancel(self, tasks: TaskGroup) -> None:
+        self._writing.deadline = anyio.current_time() + LAST_FRAME_SECONDS
+        tasks.cancel_scope.cancel()
 
     def finish(self) -> None:
         """End the stream in order: read no more, finish what was received, send it."""
@@ -208,7 +219,9 @@ class LiveStream(Generic[InT, OutT]):
     async def _write_all(self, write: Callable[[OutT], Awaitable[None]]) -> None:
         while frames := await self.outbox.take():
             for frame in frames:
-                await write(frame)
+                with anyio.CancelScope(shield=True) as self._writing:
+                    await write(frame)
+                await anyio.lowlevel.checkpoint_if_cancelled()
         self._written.set()
 
     async def _watch_silence(self) -> None:

@@ -12,6 +12,7 @@ from headgate_server.services.engine_sessions import EngineSessions
 from headgate_server.services.hub import Hub
 from headgate_server.services.leasing import Leasing
 from headgate_server.services.log_tail import LogTail
+from headgate_server.services.loops.leftovers import Leftovers
 from headgate_server.services.loops.offers import Offers
 from headgate_server.services.loops.reaper import Reaper
 from headgate_server.services.matcher import Matcher
@@ -64,6 +65,7 @@ def make_streams(
     matcher = Matcher(storage, notifier, offer_ttl_seconds=settings.offer_ttl_seconds)
     reaper = Reaper(storage, leasing=leasing, hub=hub, settings=settings)
     offers = Offers(storage, leasing=leasing)
+    leftovers = Leftovers(storage, notifier, orchestration=orchestration)
     context = StreamContext(
         storage=storage,
         orchestration=orchestration,
@@ -87,7 +89,7 @@ def make_streams(
         matcher=matcher,
         reaper=reaper,
         offers=offers,
-        loops=(hub.run, matcher.run, reaper.run, offers.run),
+        loops=(hub.run, matcher.run, reaper.run, offers.run, leftovers.run),
     )
 
 

@@ -64,7 +64,7 @@ class Server:
         aio_health: Any = getattr(health, "aio")  # noqa: B009 - as an attribute it is an error
         self._health: _Health = aio_health.HealthServicer()
         self._services = [_add(servicer, self._server) for servicer in servicers]
-        self._socket_path: Path | None = None
+        self._socket_paths: list[Path] = []
         health_pb2_grpc.add_HealthServicer_to_server(cast(Any, self._health), self._server)
         reflection.enable(self._server, (*self._services, health.SERVICE_NAME))
 
@@ -83,29 +83,47 @@ class Server:
                 "stop the other server, or choose another --host or --port."
             ) from error
 
-    def listen_unix(self, path: Path) -> None:
-        """Listen on a unix socket that only this user may use.
+    def check_unix(self, path: Path) -> None:
+        """Look whether a unix socket can be listened on.
 
         Raises:
-            ListenError: Another server listens there, or the path cannot be used.
+            ListenError: Another server listens there, or the path is too long.
         """
         if len(os.fsencode(path)) > _SOCKET_PATH_BYTES_MAX:
             raise ListenError(
                 f"Cannot listen on {path}: a unix socket's path has at most "
                 f"{_SOCKET_PATH_BYTES_MAX} bytes; choose a shorter one."
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
         if is_listening(path):
             # grpc would take the path over without a word.
             raise ListenError(
                 f"Cannot listen on {path}: another server does; stop it, or choose another path."
             )
+
+    def listen_unix(self, path: Path, *, private: bool = False) -> None:
+        """Listen on a unix socket that only this user may use.
+
+        Args:
+            path: Where; its folder is made if need be.
+            private: Refuse a folder of another user: one may be waiting there for those who
+                come by a path that everybody can guess.
+
+        Raises:
+            ListenError: Another server listens there, or the path cannot be used.
+        """
+        self.check_unix(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if private and path.parent.stat().st_uid != os.getuid():
+                raise ListenError(f"Cannot listen on {path}: its folder is another user's.")
+        except OSError as error:
+            raise ListenError(f"Cannot listen on {path}: {error.strerror}.") from error
         try:
             self._server.add_insecure_port(f"unix:{path}")
         except RuntimeError as error:
             raise ListenError(f"Cannot listen on {path}; choose another path.") from error
         path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-        self._socket_path = path
+        self._socket_paths.append(path)
 
     async def start(self) -> None:
         """Begin to answer; health says SERVING."""
@@ -120,8 +138,11 @@ class Server:
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, let those under way finish for the grace, then cancel them."""
         await self._server.stop(grace_seconds)
-        if self._socket_path is not None and not is_listening(self._socket_path):
-            self._socket_path.unlink(missing_ok=True)
+        # Once only: afterwards they may be somebody else's.
+        paths, self._socket_paths = self._socket_paths, []
+        for path in paths:
+            if not is_listening(path):
+                path.unlink(missing_ok=True)
 
 
 def _add(servicer: object, server: aio.Server) -> str:

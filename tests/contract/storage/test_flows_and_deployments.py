@@ -210,7 +210,7 @@ async def test_runs_outlive_their_deployment(storage: Storage) -> None:
     deployment = builders.deployment(flow)
     await storage.write(lambda t: t.deployments.insert(deployment))
     run = await builders.store_run(storage, builders.ready_run(flow, deployment_id=deployment.id))
-    assert run.deployment_name == "nightly"
+    assert run.deployment_name == "etl/nightly"
     await storage.write(lambda t: t.deployments.delete(deployment.id))
     assert await storage.read(lambda t: t.deployments.get(deployment.id)) is None
     left = await storage.read(lambda t: t.flow_runs.get(run.id))

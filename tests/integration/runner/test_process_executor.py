@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -174,3 +175,15 @@ async def test_children_end_with_the_fork_server_and_a_new_one_is_made(executor)
     assert code == -signal.SIGKILL
     await wait_until_gone(child.pid)
     assert (await finished(await executor.start(job("succeed"))))[0] == 0
+
+
+async def test_a_runner_without_descriptors_left_says_so_and_lives_on(executor, monkeypatch):
+    def refuse() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "pipe", refuse)
+        with pytest.raises(jobs.UnusableJob, match="Too many open files"):
+            await executor.start(job("succeed"))
+    code, out, *_ = await finished(await executor.start(job("succeed")))
+    assert (code, out) == (0, "hello\n")

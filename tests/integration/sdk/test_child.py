@@ -177,10 +177,11 @@ def test_sigterm_ends_the_run_as_the_runner_meant_it(
     assert (tmp_path / "home" / "heard").read_text() == name
 
 
+@pytest.mark.parametrize("flow", ["waits", "waits_async"])
 def test_a_run_that_shall_go_on_elsewhere_is_left_as_it_is(
-    start: Start, server: SyncHeadgateClient, tmp_path: pathlib.Path
+    flow: str, start: Start, server: SyncHeadgateClient, tmp_path: pathlib.Path
 ):
-    child = start("waits", {"folder": str(tmp_path)})
+    child = start(flow, {"folder": str(tmp_path)})
     eventually((tmp_path / "started").exists)
     child.stop("reschedule")
     assert child.end() == 143, child.output
@@ -188,11 +189,12 @@ def test_a_run_that_shall_go_on_elsewhere_is_left_as_it_is(
     assert server.read_flow_run(child.flow_run_id).state.is_running()
 
 
+@pytest.mark.parametrize("flow", ["waits", "waits_async"])
 def test_a_process_may_send_its_run_back_when_its_machine_goes_down(
-    start: Start, server: SyncHeadgateClient, tmp_path: pathlib.Path
+    flow: str, start: Start, server: SyncHeadgateClient, tmp_path: pathlib.Path
 ):
     child = start(
-        "waits",
+        flow,
         {"folder": str(tmp_path)},
         HEADGATE_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR="reschedule",
     )

@@ -112,7 +112,8 @@ def test_parameters_that_do_not_fit_are_refused(client: orchestration.SyncHeadga
 def test_the_end_is_waited_for(client: orchestration.SyncHeadgateClient, timeout: float | None):
     RunnerDeployment.from_flow(ETL, "daily").apply()
     thread = end_the_first(client)
-    assert run_deployment("etl/daily", timeout=timeout).state.name == "Completed"
+    done = run_deployment("etl/daily", timeout=timeout, poll_interval=5)
+    assert done.state.name == "Completed"
     thread.join()
 
 

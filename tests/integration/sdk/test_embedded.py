@@ -3,6 +3,7 @@
 What is started here is a stand-in that only listens: how the real server starts is its own test.
 """
 
+import fcntl
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ import pytest
 from headgate import settings
 from headgate.client import embedded
 from headgate.core import errors
+from tests import processes
 
 STAND_IN = """
 import os, pathlib, socket, sys, threading
@@ -82,6 +84,55 @@ def test_racing_starters_start_one(home: Path, stand_in: Path):
         urls = set(pool.map(lambda _: embedded.ensure_server(), range(8)))
     assert len(urls) == 1
     assert len(started(home)) == 1
+
+
+def test_it_is_known_as_an_embedded_one(home: Path, stand_in: Path):
+    embedded.ensure_server()
+    (pid,) = started(home)
+    assert "--embedded" in psutil.Process(pid).cmdline()
+
+
+def test_a_server_that_somebody_else_is_starting_is_waited_for(home: Path, stand_in: Path):
+    home.mkdir()
+    with (home / "server.lock").open("w") as other, futures.ThreadPoolExecutor(1) as pool:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        found = pool.submit(embedded.ensure_server)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(home / "server.sock"))
+            server.listen()
+            # Still locked: whoever listens is there, whatever else goes on.
+            assert found.result(10) == f"unix://{home / 'server.sock'}"
+    assert started(home) == []
+
+
+def test_a_start_of_somebody_else_that_does_not_end_is_named(home: Path, stand_in: Path):
+    home.mkdir()
+    with (
+        (home / "server.lock").open("w") as other,
+        settings.temporary_settings({"server_ephemeral_startup_timeout_seconds": 0.05}),
+    ):
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(errors.ServerStartError, match="Another process has been starting"):
+            embedded.ensure_server()
+    assert started(home) == []
+
+
+def test_a_server_that_ends_because_another_listens_is_no_failure(home: Path, stand_in: Path):
+    # As one that was started in vain: the database is taken, and soon the socket is, too.
+    stand_in.write_text(
+        "import os, pathlib, threading\n"
+        "here = pathlib.Path(os.environ['HEADGATE_HOME'])\n"
+        "(here / 'starts').write_text(str(os.getpid()))\n"
+        "while not (here / 'server.sock').exists(): threading.Event().wait(0.01)\n"
+        "raise SystemExit('The database is in use.')\n"
+    )
+    with futures.ThreadPoolExecutor(1) as pool, socket.socket(socket.AF_UNIX) as server:
+        found = pool.submit(embedded.ensure_server)
+        processes.eventually((home / "starts").exists)
+        server.bind(str(home / "bound.sock"))
+        server.listen()
+        (home / "bound.sock").rename(home / "server.sock")
+        assert found.result(10) == f"unix://{home / 'server.sock'}"
 
 
 def test_what_a_killed_server_leaves_is_no_server(home: Path, stand_in: Path):

@@ -12,7 +12,7 @@ from headgate import flow, tags, task
 from headgate.client.orchestration import SyncHeadgateClient
 from headgate.context import FlowRunContext
 from headgate.core import errors
-from headgate.states import Cancelled, Completed, Failed, State, StateType
+from headgate.states import Cancelled, Completed, Failed, Running, State, StateType
 
 
 def run_of(state: State) -> str:
@@ -195,10 +195,11 @@ async def test_an_async_flow_that_takes_too_long_is_timed_out(server: SyncHeadga
         (lambda: Completed(name="Skipped", message="Nothing new"), StateType.COMPLETED, "Skipped"),
         (lambda: Failed(message="because"), StateType.FAILED, "Failed"),
         (lambda: Cancelled(), StateType.CANCELLED, "Cancelled"),
+        (lambda: Running(), StateType.FAILED, "Failed"),
         (lambda: [add(1, return_state=True)], StateType.COMPLETED, "Completed"),
         (lambda: add.submit(1), StateType.COMPLETED, "Completed"),
     ],
-    ids=["custom name", "failed", "cancelled", "state of a task", "future"],
+    ids=["custom name", "failed", "cancelled", "running", "state of a task", "future"],
 )
 def test_the_return_value_decides_the_final_state(value, type, name, server: SyncHeadgateClient):
     @flow

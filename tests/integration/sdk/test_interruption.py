@@ -167,7 +167,7 @@ def test_a_run_that_is_forced_to_end_elsewhere_stops_recording(server: SyncHeadg
 
 
 SCRIPT = """
-import os, pathlib, signal, sys, threading
+import asyncio, os, pathlib, signal, sys, threading
 from headgate import flow, task
 
 @task
@@ -180,6 +180,14 @@ def told_to_end():
     one()
     pathlib.Path(sys.argv[1], "started").touch()
     threading.Event().wait(30)
+
+@flow(on_crashed=[crashed])
+async def waiting():
+    one()
+    pathlib.Path(sys.argv[1], "started").touch()
+    await asyncio.sleep(30)
+
+def told_to_end_async(): asyncio.run(waiting.with_options(name="told-to-end-async")())
 
 @flow
 def forks():
@@ -211,13 +219,14 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("flow", ["told_to_end", "told_to_end_async"])
 def test_sigterm_crashes_a_flow_by_hand(
-    server: SyncHeadgateClient, api_url: str, tmp_path: pathlib.Path
+    flow: str, server: SyncHeadgateClient, api_url: str, tmp_path: pathlib.Path
 ):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     process = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path), "told_to_end"],
+        [sys.executable, str(script), str(tmp_path), flow],
         env={**os.environ, "HEADGATE_API_URL": api_url, "HEADGATE_HOME": str(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,
@@ -227,7 +236,7 @@ def test_sigterm_crashes_a_flow_by_hand(
     output, _ = process.communicate(timeout=20)
     assert "hook Crashed" in output
     assert process.returncode != 0
-    (run,) = [run for run in server.read_flow_runs() if run.flow_name == "told-to-end"]
+    (run,) = server.read_flow_runs(flow_name=flow.replace("_", "-"))
     assert run.state.is_crashed()
     assert "termination signal" in run.state.message
 

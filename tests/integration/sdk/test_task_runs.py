@@ -14,7 +14,7 @@ from headgate.client.orchestration import SyncHeadgateClient
 from headgate.context import TaskRunContext
 from headgate.core import errors
 from headgate.futures import Future, as_completed, resolve_futures_to_results, wait
-from headgate.states import Completed, Failed, State
+from headgate.states import Completed, Failed, Running, State
 from headgate.task_runners import TaskRunner, ThreadPoolTaskRunner
 from headgate.tasks import exponential_backoff
 from headgate.utilities.annotations import quote
@@ -567,6 +567,22 @@ def test_a_state_made_by_hand_is_the_state_of_the_task(server: SyncHeadgateClien
         return skips(), skips(return_state=True).name
 
     assert works() == (7, "Skipped")
+
+
+def test_a_task_that_returns_a_state_that_is_no_end_has_failed(server: SyncHeadgateClient):
+    @task(retries=2)
+    def hangs():
+        return Running()
+
+    @flow
+    def works():
+        return hangs(return_state=True).name
+
+    state = works(return_state=True)
+    assert state.result() == "Failed"
+    assert state.flow_run_id is not None
+    (run,) = server.read_task_runs(flow_run_ids=[state.flow_run_id])
+    assert (run.state.name, run.run_count) == ("Failed", 1)
 
 
 def test_a_task_runner_of_ones_own(server: SyncHeadgateClient):

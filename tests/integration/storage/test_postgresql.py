@@ -1,6 +1,7 @@
 """What only a database that is shared, and elsewhere, can do wrong."""
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import anyio
 import psycopg
@@ -182,4 +183,33 @@ async def test_a_database_that_is_not_there_is_unavailable_at_the_start() -> Non
     with pytest.raises(errors.Unavailable) as told:
         await storage.start()
     assert "secret" not in str(told.value)
+    await storage.close()
+
+
+async def test_a_commit_that_nobody_listened_for_is_told_when_somebody_listens_again(
+    replicas: tuple[SqlStorage, SqlStorage], postgres_database_url: str
+) -> None:
+    first, second = replicas
+    ear = Ear(second)
+    run = await builders.engine_run(first)
+    administer(postgres_database_url, f"{CUT} AND application_name = 'headgate-listener'")
+    newest = await first.read(lambda t: t.journal.newest())
+    assert newest >= run.revision > 0
+    await ear.wait_for(lambda commit: commit.ready and commit.logs and commit.revision == newest)
+
+
+async def test_connections_do_not_trust_a_network_that_swallows_everything(
+    postgres_database_url: str,
+) -> None:
+    storage = replica(postgres_database_url)
+    await storage.start()
+
+    def parameters(transaction: Any) -> dict[str, str]:
+        connection: sa.Connection = transaction.flows._work.connection
+        driver: Any = connection.connection.driver_connection
+        return driver.info.get_parameters()
+
+    found = await storage.read(parameters)
+    assert int(found["tcp_user_timeout"]) <= 15_000
+    assert int(found["keepalives_idle"]) <= 15
     await storage.close()

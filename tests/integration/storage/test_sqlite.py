@@ -5,18 +5,21 @@ import signal
 import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from headgate.core import errors, ids
 from headgate.core.clock import ManualClock
+from headgate_server.storage.interface import Transaction
 from headgate_server.storage.sql import maintenance, open_storage
 from headgate_server.storage.sql.storage import SqlStorage
 
 _HOLD = """
 import sys
 from pathlib import Path
+from typing import Any
 from headgate.core.clock import SystemClock
 from headgate_server.storage.sql.sqlite import SqliteDatabase
 SqliteDatabase(Path(sys.argv[1]), clock=SystemClock()).open()
@@ -119,4 +122,34 @@ async def test_reading_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(errors.Unavailable, match="read-only"):
         await storage.read(lambda t: t.flows.ensure("a", new_id=ids.new_id()))
     assert await storage.read(lambda t: t.flows.get_by_name("a")) is None
+    await storage.close()
+
+
+async def test_a_commit_whose_answer_was_lost_is_not_carried_out_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = make(tmp_path / "headgate.db")
+    await storage.start()
+    driver = storage._database.driver
+    commit, lost = driver.commit, [sqlite3.SQLITE_IOERR]
+
+    def commit_and_lose_the_answer(*args: Any) -> None:
+        commit(*args)
+        if lost:
+            error = sqlite3.OperationalError("the answer was lost")
+            error.sqlite_errorcode = lost.pop()
+            raise error
+
+    monkeypatch.setattr(driver, "commit", commit_and_lose_the_answer)
+    times: list[int] = []
+
+    def change(tx: Transaction) -> None:
+        times.append(1)
+        tx.flows.ensure(f"flow {len(times)}", new_id=ids.new_id())
+
+    with pytest.raises(errors.Unavailable):
+        await storage.write(change)
+    assert len(times) == 1
+    assert await storage.read(lambda t: t.flows.get_by_name("flow 1")) is not None
+    assert await storage.write(lambda t: t.flows.ensure("b", new_id=ids.new_id()))
     await storage.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
-from headgate.api.v1 import engine_service_pb2
+from headgate.api.v1 import engine_service_pb2, error_pb2
 from headgate.core import errors, ids
 from headgate.core.runs import RunKind, TaskRun
 from headgate.core.states import StateType, new_state
@@ -438,3 +440,96 @@ async def test_thousands_of_items_are_pipelined_and_acknowledged(world: World) -
         lambda tx: tx.task_runs.count(TaskRunFilter(flow_run_ids=(run_id,)))
     )
     assert [(count.type, count.count) for count in counts] == [("COMPLETED", 2_500)]
+
+
+async def test_a_creation_that_does_not_decode_is_refused_for_what_is_wrong_with_it(
+    world: World,
+) -> None:
+    async with wire.engine(world.channel) as engine:
+        await engine.open()
+        await engine.batch(ids.new_id(), 1, [create(name="x"), wire.epb.Item()])
+        error = await engine.expect("run_error")
+    assert error.reason == error_pb2.ERROR_REASON_INVALID_ARGUMENT
+
+
+async def test_a_run_of_a_session_that_was_reaped_is_not_leased_to_nobody(world: World) -> None:
+    async with wire.engine(world.channel) as engine:
+        opened = await engine.open()
+        await world.storage.write(lambda tx: tx.leases.close_session(opened.session_id))
+        run_id = ids.new_id()
+        await engine.batch(run_id, 1, [create()])
+        assert isinstance(await engine.end(), errors.Unavailable)
+    assert await world.storage.read(lambda tx: tx.leases.get(run_id)) is None
+    assert await world.storage.read(lambda tx: tx.flow_runs.get(run_id)) is None
+
+
+async def test_a_cancellation_while_a_run_is_opened_reaches_its_engine(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with wire.engine(world.channel) as engine:
+        opened = await engine.open()
+        run_id = await engine.start_run()
+    async with wire.engine(world.channel) as again:
+        reopened = await again.open(session_id=opened.session_id, resume_token=opened.resume_token)
+        assert reopened.session_id == opened.session_id
+        read, once = world.storage.read, [run_id]
+
+        async def read_then_cancel(query: Any) -> Any:
+            found = await read(query)
+            while once:
+                await world.cancel(once.pop())
+            return found
+
+        monkeypatch.setattr(world.storage, "read", read_then_cancel)
+        await again.send(open=wire.epb.Open(runs=[cursor(run_id)]))
+        control = await again.expect("control")
+    assert control.flow_run_id == run_id
+    assert control.HasField("cancel")
+
+
+async def test_a_task_that_begins_after_its_run_was_cancelled_does_not_run_for_ever(
+    world: World,
+) -> None:
+    """A thread of the process did not hear of it in time."""
+    late, later = ids.new_id(), ids.new_id()
+    async with wire.engine(world.channel) as engine:
+        opened = await engine.open()
+        run_id = await engine.start_run()
+        await engine.batch(run_id, 3, [propose("CANCELLED")])
+        await engine.expect("verdict")
+        await engine.batch(run_id, 4, [create_task(late)])
+        await engine.acked(4)
+        await ends_as(world, late, StateType.CANCELLED)
+    async with wire.engine(world.channel) as engine:
+        await engine.open(
+            session_id=opened.session_id,
+            resume_token=opened.resume_token,
+            runs=[cursor(run_id)],
+        )
+        await engine.batch(run_id, 5, [create_task(later)])
+        await engine.acked(5)
+        await ends_as(world, later, StateType.CANCELLED)
+
+
+async def ends_as(world: World, task_run_id: str, type: StateType) -> None:
+    async def probe() -> bool:
+        task_run = await world.task_run(task_run_id)
+        return task_run is not None and task_run.state.type is type
+
+    await wire.eventually(probe)
+
+
+@pytest.mark.parametrize("field", ["name", "task_key", "dynamic_key", "task_version"])
+async def test_a_text_that_a_database_cannot_store_is_stored_without_it(
+    world: World, field: str
+) -> None:
+    task_id = ids.new_id()
+    async with wire.engine(world.channel) as engine:
+        await engine.open()
+        run_id = await engine.start_run()
+        item = create_task(task_id)
+        setattr(item.create_task_run, field, "a\x00b")
+        item.create_task_run.state.name = "Run\x00ning"
+        await engine.batch(run_id, 3, [item])
+        await engine.acked(3)
+    assert await world.task_run(task_id) is not None

@@ -464,3 +464,50 @@ async def test_nothing_is_leased_to_a_session_that_was_reaped(world: World) -> N
         await other.expect("offer")
         await runner.send(beat=wire.lpb.RunnerBeat(seq=2))
         assert isinstance(await runner.end(), errors.Unavailable)
+
+
+async def test_a_lease_that_a_runner_gave_up_without_a_word_is_lost(world: World) -> None:
+    """A runner that was asleep has fenced itself, and its stream still stands."""
+    async with wire.runner(world.channel) as runner:
+        offer = await running(world, runner)
+        welcome = runner.welcome
+        await runner.beat([offer], 1)
+        for seq in (2, 3, 4):
+            await runner.beat([], seq)
+        await runner.send(beat=wire.lpb.RunnerBeat(seq=5))
+        assert isinstance(await runner.end(), errors.Unavailable)
+    async with wire.runner(world.channel) as runner:
+        await runner.hello(session_id=welcome.session_id, resume_token=welcome.resume_token)
+        for seq in (1, 2):
+            await runner.beat([], seq)
+        await type_becomes(world, offer.flow_run.id, StateType.CRASHED)
+
+
+async def test_a_runner_that_disagrees_for_a_moment_keeps_its_stream(world: World) -> None:
+    async with wire.runner(world.channel) as runner:
+        offer = await running(world, runner)
+        for seq in range(1, 20):
+            await runner.beat([] if seq % 3 else [offer], seq)
+
+
+async def test_a_cancellation_while_a_runner_comes_back_reaches_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with wire.runner(world.channel) as runner:
+        offer = await running(world, runner)
+        welcome = runner.welcome
+    add = world.streams.connected.add
+
+    async def cancel_then_add(stream: Any) -> None:
+        await world.cancel(offer.flow_run.id)
+        await add(stream)
+
+    monkeypatch.setattr(world.streams.connected, "add", cancel_then_add)
+    async with wire.runner(world.channel) as runner:
+        again = await runner.hello(
+            session_id=welcome.session_id, resume_token=welcome.resume_token, held=[held(offer)]
+        )
+        assert not again.cancel_flow_run_ids
+        control = await runner.expect("control")
+        assert control.flow_run_id == offer.flow_run.id
+        assert control.HasField("cancel")

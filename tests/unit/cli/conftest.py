@@ -101,9 +101,10 @@ class FakeClient:
 
 @dataclasses.dataclass
 class Command:
-    """The ``headgate`` command over a fake client."""
+    """The ``headgate`` command over a fake client; ``remarks``: its last standard error."""
 
     client: FakeClient
+    remarks: str = ""
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """Run it; return what it wrote to standard output, or to standard error if it failed."""
@@ -117,6 +118,7 @@ class Command:
         if isinstance(done.exception, errors.HeadgateError):
             raise done.exception
         assert done.exit_code == code, done.output
+        self.remarks = done.stderr
         return done.stderr if code else done.stdout
 
 

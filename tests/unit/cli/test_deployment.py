@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from headgate.core import errors
+from headgate.core.deployments import InfrastructureLossAction, InfrastructureLossPolicy
 from headgate.core.states import StateType
 from tests.unit.cli.conftest import (
     NOW,
@@ -29,6 +30,12 @@ def test_ls_shows_name_pool_and_schedules(headgate: Command, client: FakeClient)
     assert "paused" in other
 
 
+def test_ls_of_a_pool_without_any_names_the_pool(headgate: Command, client: FakeClient):
+    client.answers["read_deployments"] = []
+    assert headgate("deployment", "ls", "--pool", "gpu") == ""
+    assert "in the work pool 'gpu'" in headgate.remarks
+
+
 def test_ls_as_json_is_a_list_of_records(headgate: Command, client: FakeClient):
     client.answers["read_deployments"] = [a_deployment()]
     (shown,) = json.loads(headgate("deployment", "ls", "-o", "json"))
@@ -42,6 +49,12 @@ def test_inspect_shows_what_is_set(headgate: Command, client: FakeClient):
     assert "morning: cron '0 6 * * *' (UTC)" in shown
     assert "limit: 3" in shown
     assert "concurrency" not in shown
+
+
+def test_inspect_shows_what_happens_at_a_loss_as_it_is_given(headgate: Command, client: FakeClient):
+    policy = InfrastructureLossPolicy(action=InfrastructureLossAction.RESCHEDULE, max_reschedules=2)
+    client.answers["read_deployment_by_name"] = a_deployment(on_infrastructure_loss=policy)
+    assert "reschedule:2" in headgate("deployment", "inspect", "etl/daily")
 
 
 def test_run_sends_parameters_as_json_texts(headgate: Command, client: FakeClient):

@@ -24,7 +24,7 @@ from headgate.api.v1 import (
 )
 from headgate.client import calls, following, orchestration, rpc, schemas
 from headgate.client.calls import deployments, flow_runs, flows, logs, work_pools
-from headgate.core import ids
+from headgate.core import errors, ids
 from tests.unit.codec import records
 
 MODULES = [
@@ -139,8 +139,19 @@ def test_a_list_of_none_asks_for_nothing():
 def test_a_deployment_is_asked_for_by_id_or_by_name():
     _, (by_name,) = carry(flow_runs.create_flow_run_from_deployment("etl/daily"))
     _, (by_id,) = carry(flow_runs.create_flow_run_from_deployment(ids.new_id()))
+    _, (by_half_a_name,) = carry(flow_runs.create_flow_run_from_deployment("daily"))
     assert by_name.WhichOneof("deployment") == "deployment_name"
+    # The server says how a name is written.
+    assert by_half_a_name.WhichOneof("deployment") == "deployment_name"
     assert by_id.WhichOneof("deployment") == "deployment_id"
+
+
+def test_values_in_the_place_of_json_texts_are_refused_by_name():
+    values: Any = {"days": ["mon"]}
+    with pytest.raises(errors.InvalidArgument, match=r"parameters\['days'\].*json.dumps"):
+        carry(flow_runs.create_flow_run_from_deployment("etl/daily", parameters=values))
+    with pytest.raises(errors.InvalidArgument, match=r"job_variables\['days'\]"):
+        carry(flow_runs.create_flow_run_from_deployment("etl/daily", job_variables=values))
 
 
 def test_a_run_asked_for_twice_on_the_way_is_one_run():

@@ -40,6 +40,7 @@ def test_an_address_is_understood(api_url: str, address: str, secure: bool, loca
         "host:port",
         "http://h:99999",
         "http://h/api",
+        "my server",
     ],
 )
 def test_what_is_no_address_is_refused_with_an_example(api_url: str):
@@ -81,6 +82,28 @@ def test_a_server_that_is_not_there_is_named_with_what_to_look_at(trailing: obje
     assert isinstance(error, errors.Unavailable)
     assert "The server at http://h:1 cannot be reached (connection refused)" in error.message
     assert "HEADGATE_API_URL" in error.message
+
+
+@pytest.mark.parametrize(
+    ("details", "reason"),
+    [
+        (
+            "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to "
+            "connect to remote host: Connection refused",
+            "Connection refused",
+        ),
+        (
+            "errors resolving h:1: [field:hostname lookup error:address lookup failed for h:1: "
+            "Domain name not found]",
+            "Domain name not found",
+        ),
+        ("Socket closed", "Socket closed"),
+        ("", "no reason given"),
+    ],
+)
+def test_of_what_grpc_says_the_reason_is_shown(details: str, reason: str):
+    error = channel.error_of(FailedCall(StatusCode.UNAVAILABLE, details), "http://h:1")
+    assert f"cannot be reached ({reason});" in error.message
 
 
 @pytest.mark.parametrize("code", list(StatusCode))

@@ -105,6 +105,22 @@ def test_a_state_made_by_hand_is_the_outcome_itself():
     assert outcomes.of_value(of_a_run).name == "Completed"
 
 
+def test_a_state_that_ends_no_run_is_a_failure_and_not_tried_again():
+    for made in (states.Running(), states.Pending(name="Mine")):
+        state = outcomes.of_value(made)
+        assert state.is_failed()
+        assert repr(made) in state.message
+        assert state.details.retriable is False
+
+
+@pytest.mark.parametrize("made", [states.Scheduled(), states.Paused()], ids=repr)
+def test_a_flow_may_wait_by_a_state_and_a_task_may_not(made: states.State[Any]):
+    assert outcomes.of_value(made) is made
+    assert outcomes.of_task_value(made).is_failed()
+    skipped = states.Completed(name="Skipped")
+    assert outcomes.of_task_value(skipped) is skipped
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [

@@ -1,8 +1,10 @@
 """The link, against a server's end that is told how to misbehave."""
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -289,3 +291,100 @@ def test_a_fork_records_nothing_and_its_tasks_run_on():
     outbox.log(a_line("run", "x"))
     with pytest.raises(errors.MissingContextError, match="fork"):
         outbox.propose(a_state()).result(1)
+
+
+def test_a_refused_run_leaves_the_window_to_the_others(server: FakeSession):
+    server.window_items = 10
+    link = Link(server.connect, name="test")
+    link.start()
+    refused, other = link.create_run("refused"), link.create_run("other")
+    server.deaf = True
+    for _ in range(50):
+        refused.record(report())
+    refused.log(a_line("refused", "one"))
+    eventually(lambda: len(server.items.get("refused", ())) == 10)
+    server.deaf = False
+    server.say(frames.RunRefused("refused", errors.LeaseFenced("refused", 1, 2)))
+    eventually(lambda: refused.failure)
+    answer = other.propose(a_state())
+    assert answer.result(5).verdict.kind is states.VerdictKind.ACCEPT
+    link.stop(5.0)
+
+
+def test_a_text_that_is_no_text_ends_neither_the_link_nor_the_run(link: Link, server: FakeSession):
+    """A file name that is no UTF-8 has such characters."""
+    outbox = link.create_run("run")
+    outbox.log(a_line("run", "a\udcffb"))
+    outbox.record(frames.Reported("t", COMPLETED, "x", ids.new_id(), NOW, "a\udcffb"))
+    outbox.propose(a_state(message="a\udcffb")).result(5)
+    outbox.flush().result(5)
+    assert [
+        message.replace("?", "\N{REPLACEMENT CHARACTER}") for message in server.logs["run"]
+    ] == ["a\N{REPLACEMENT CHARACTER}b"]
+    assert len(server.items["run"]) == 2
+
+
+def test_a_run_is_forgotten_when_its_last_answer_has_come(link: Link, server: FakeSession):
+    outbox = link.create_run("run")
+    server.deaf = True
+    answer = outbox.propose(a_state())
+    link.close_run(outbox)
+    assert link.outbox("run") is outbox
+    eventually(lambda: server.items.get("run"))
+    server.deaf = False
+    verdict = states.Verdict(kind=states.VerdictKind.ACCEPT, state=a_state())
+    server.say(frames.Answered("run", 1, verdict, 1))
+    answer.result(5)
+    eventually(lambda: link.outbox("run") is None)
+
+
+def test_what_is_taken_is_never_out_of_sight():
+    """Who asks for a flush in another thread must not be told that all is committed."""
+    numbered: outboxes.Numbered[int] = outboxes.Numbered()
+    seen: list[bool] = []
+
+    class Watched(deque[int]):
+        def popleft(self) -> int:
+            taken = super().popleft()
+            seen.append(numbered.is_settled)
+            return taken
+
+    numbered.inbox = Watched([1, 2])
+    assert numbered.take(5) == (1, [1, 2])
+    assert seen == [False, False]
+
+
+def test_a_flush_that_is_overtaken_by_the_commit_is_done():
+    class Silent:
+        def wake(self, outbox: outboxes.Outbox, *, urgent: bool) -> None:
+            del outbox, urgent
+
+    carrier: Any = Silent()
+    outbox = outboxes.Outbox("run", fencing_token=1, link=carrier, created=True)
+    outbox.record(report())
+    outbox.take_items(10)
+
+    class Slow(deque[Any]):
+        def append(self, thing: Any) -> None:
+            outbox.commit_items(1)  # on the link's thread, just now
+            super().append(thing)
+
+    outbox._flushes = Slow()
+    assert outbox.flush().done()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [errors.AlreadyExists("flow run", "run"), errors.FailedPrecondition("x", "flow run", "run")],
+    ids=["taken", "lost"],
+)
+def test_who_waits_for_a_refused_run_does_not_wait_for_ever(
+    link: Link, server: FakeSession, error: errors.ControlPlaneError
+):
+    outbox = link.create_run("run")
+    server.deaf = True
+    waiting = outbox.propose(a_state())
+    eventually(lambda: server.items.get("run"))
+    server.say(frames.RunRefused("run", error))
+    with pytest.raises(type(error)):
+        waiting.result(5)

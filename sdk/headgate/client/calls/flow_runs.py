@@ -15,7 +15,7 @@ from headgate.client.rpc import Rpc, Steps, pages, texts
 from headgate.codec import flow_runs as codec
 from headgate.codec import states as state_codec
 from headgate.codec import times
-from headgate.core import ids, runs, states
+from headgate.core import errors, ids, runs, states
 
 if TYPE_CHECKING:
     from headgate.client.rpc import Id
@@ -77,6 +77,8 @@ def create_flow_run_from_deployment(
         NotFound: There is no such deployment.
         InvalidArgument: The parameters do not fit the schema of the deployment.
     """
+    _check_texts("parameters", parameters or {})
+    _check_texts("job_variables", job_variables or {})
     request = pb.CreateFlowRunRequest(
         parameters=parameters or {},
         name=name or "",
@@ -89,14 +91,29 @@ def create_flow_run_from_deployment(
         parent_flow_run_id=str(parent_flow_run_id or ""),
         idempotency_key=idempotency_key or ids.new_id(),
     )
-    if "/" in (key := str(deployment)):
-        request.deployment_name = key
-    else:
+    if ids.is_id(key := str(deployment)):
         request.deployment_id = key
+    else:
+        request.deployment_name = key
     if scheduled_time is not None:
         times.set_timestamp(request.scheduled_time, scheduled_time)
     response = yield from CREATE(request)
     return codec.flow_run_from_proto(response.flow_run)
+
+
+def _check_texts(field: str, values: Mapping[str, object]) -> None:
+    """Refuse values where their JSON texts are to be given; protobuf would not say which it is.
+
+    Raises:
+        InvalidArgument: One is no text.
+    """
+    for name, value in values.items():
+        if not isinstance(value, str):
+            raise errors.InvalidArgument.of(
+                f"{field}[{name!r}]",
+                f"{value!r} is no JSON text; use json.dumps, or headgate.deployments."
+                "run_deployment, which takes values.",
+            )
 
 
 def read_flow_run(flow_run_id: Id) -> Steps[runs.FlowRun]:

@@ -186,7 +186,7 @@ class MemoryFlowRuns:
         session = tables.sessions.get(lease.session_id) if lease else None
         return dataclasses.replace(
             run,
-            deployment_name=deployment.name if deployment else None,
+            deployment_name=deployment.full_name if deployment else None,
             runner_name=session.name if session else None,
         )
 

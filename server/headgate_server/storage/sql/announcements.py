@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
@@ -13,12 +13,20 @@ from headgate_server.storage.records import Commit
 
 CHANNEL = "headgate"
 
+#: A connection on which a network swallows everything is given up after some 15 s, on our side
+#: too; the system's own patience is a quarter of an hour, for one that is idle two hours.
+IMPATIENCE: Mapping[str, Any] = {
+    "tcp_user_timeout": 15_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+}
+
 #: The longest time until a stop is noticed when even the database cannot wake us.
 _LOOK_SECONDS = 5.0
 _RECONNECT_SECONDS_MAX = 5.0
 
-#: Said after a gap in which announcements may have been missed: everybody looks for work.
-_ANYTHING = Commit(ready=True, logs=True)
+_NEWEST = "SELECT journal FROM heads"
 
 
 def encode(commit: Commit, replica_id: str) -> str:
@@ -67,14 +75,15 @@ class Announcements:
 
     def _run(self) -> None:
         wait = 0.1
-        is_first = True
         while not self._stopping.is_set():
             try:
                 with self._connect() as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
-                    if not is_first:
-                        self._on_commit(_ANYTHING)
-                    is_first, wait = False, 0.1
+                    # Announcements may have been missed before: everybody looks.
+                    newest = connection.execute(_NEWEST).fetchone()
+                    revision = newest[0] if newest else 0
+                    self._on_commit(Commit(revision=revision, ready=True, logs=True))
+                    wait = 0.1
                     self._hear(connection)
             except psycopg.Error:
                 # Jitter, so that replicas do not come back all at the same moment.
@@ -97,4 +106,5 @@ class Announcements:
             autocommit=True,
             connect_timeout=5,
             application_name="headgate-listener",
+            **IMPATIENCE,
         )

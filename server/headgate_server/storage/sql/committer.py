@@ -127,7 +127,7 @@ class Committer:
     ) -> tuple[list[Settled], list[Commit]]:
         """Write a group; where that cannot be, find out what of it can be written."""
         try:
-            settled, commit = self._write(group)
+            settled, commit = self._write(group, retry)
         except Exception as error:  # whatever it is, those who wait are told
             unavailable = self._database.unavailable(error)
             if unavailable is not None:
@@ -146,7 +146,7 @@ class Committer:
             return first + second, first_commits + second_commits
         return settled, [commit]
 
-    def _write(self, group: Sequence[Command]) -> tuple[list[Settled], Commit]:
+    def _write(self, group: Sequence[Command], retry: _Retry) -> tuple[list[Settled], Commit]:
         if self._connection is None:
             self._connection = self._database.connect_writer()
         connection, driver = self._connection, self._database.driver
@@ -165,6 +165,7 @@ class Committer:
                 driver.write(connection, rows)
                 settled += self._change_all(work, changes, alone=len(group) == 1)
             commit = work.commit_summary()
+            retry.left = False  # If the connection breaks now it may be committed, or not.
             driver.commit(connection, None if changes else rows, work.moved_heads, commit)
         except BaseException:
             driver.rollback(connection)

@@ -14,7 +14,7 @@ from sqlalchemy import event, exc
 from headgate.core import errors
 from headgate.core.clock import Clock
 from headgate_server.storage.records import Commit
-from headgate_server.storage.sql.announcements import Announcements
+from headgate_server.storage.sql.announcements import IMPATIENCE, Announcements
 from headgate_server.storage.sql.driver import Driver
 from headgate_server.storage.sql.postgresql_driver import NOW, PostgresqlDriver
 from headgate_server.storage.sql.types import from_micros
@@ -97,6 +97,7 @@ def _connect_args(options: str) -> dict[str, Any]:
         "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
         "application_name": "headgate",
         "options": options,
+        **IMPATIENCE,
     }
 
 

@@ -188,7 +188,7 @@ def flow_run(row: Row) -> runs.FlowRun:
         flow_id=row.flow_id,
         flow_name=row.flow_name,
         deployment_id=row.deployment_id,
-        deployment_name=row.deployment_name,
+        deployment_name=f"{row.flow_name}/{row.deployment_name}" if row.deployment_name else None,
         flow_version=row.flow_version,
         parameters=json_text.load_map(row.parameters),
         tags=json_text.load_texts(row.tags),

@@ -5,16 +5,19 @@ import datetime as dt
 import random
 from typing import Any
 
+import anyio
 import pytest
 
 from headgate.core import deployments, ids, runs
 from headgate.core.states import StateType as S
+from headgate_server.services import orphans
 from headgate_server.services.loops import periodic
 from headgate_server.services.loops.cancellations import Cancellations
 from headgate_server.services.loops.late_runs import LateRuns
+from headgate_server.services.loops.leftovers import Leftovers
 from headgate_server.services.loops.pauses import Pauses
 from headgate_server.services.loops.scheduler import Scheduler
-from headgate_server.services.notifier import Signal
+from headgate_server.services.notifier import Notifier, Signal
 from headgate_server.services.scheduling import Scheduling
 from headgate_server.storage.interface import Transaction
 from headgate_server.storage.records import FlowRunFilter, FlowRunOrder, PageRequest
@@ -219,3 +222,45 @@ async def test_a_loop_survives_a_step_that_fails_and_is_woken_by_its_signal(
     with pytest.raises(Enough):
         await periodic.forever("A loop", step, interval_seconds=3600, signal=signal)
     assert "A loop failed" in caplog.text
+
+
+async def test_a_cancellation_dated_in_the_future_is_ended_after_its_grace(world: World):
+    run = await world.flow_run(S.RUNNING, engine=True)
+    cancelling = world.state(S.CANCELLING)
+    cancelling = dataclasses.replace(cancelling, timestamp=cancelling.timestamp + 365 * DAY)
+    await world.orchestration.propose(run.id, cancelling, fencing_token=None)
+    world.clock.advance(61)
+    loop = Cancellations(
+        world.storage,
+        orchestration=world.orchestration,
+        new_id=ids.new_id,
+        grace_seconds=30,
+        interval_seconds=1,
+    )
+    await loop.step()
+    assert (await world.get(run.id)).state.type is S.CANCELLED
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["caller gone", "server killed"])
+async def test_what_a_lost_run_left_behind_ends_although_nobody_came_to_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_restarted: bool
+):
+    monkeypatch.setattr(orphans, "_BATCH", 2)
+    notifier = Notifier()
+    loop = Leftovers(world.storage, notifier, orchestration=world.orchestration)
+    if not is_restarted:
+        await loop.step()
+        world.storage.listen(loop.on_commit)
+    parent = await world.flow_run(S.RUNNING, engine=True)
+    child = await world.flow_run(S.RUNNING, engine=True, parent_flow_run_id=parent.id)
+    task_runs = [await world.task_run(parent, S.RUNNING) for _ in range(5)]
+    with anyio.CancelScope() as scope:
+        # The stream that brought the transition breaks in the moment of its commit.
+        world.storage.listen(lambda _commit: scope.cancel())
+        await world.orchestration.propose(parent.id, world.state(S.CRASHED), fencing_token=1)
+    assert scope.cancelled_caught
+    assert (await world.get(child.id)).state.type is S.RUNNING
+    await loop.step()
+    assert (await world.get(child.id)).state.type is S.CRASHED
+    ends = {(await world.task_state(id)).type for id in task_runs}
+    assert ends == {S.CRASHED}

@@ -336,3 +336,17 @@ async def test_who_loses_the_race_decides_anew(world: World, monkeypatch: pytest
     )
     assert raced
     assert (verdict.kind, after.state.type) == (VerdictKind.REJECT, S.CANCELLED)
+
+
+async def test_what_its_holder_believes_of_a_run_does_not_make_it_wait(world: World):
+    due = world.clock.now() + dt.timedelta(hours=1)
+    run = await world.flow_run(engine=True)
+    pending = dataclasses.replace(
+        run, state=world.state(S.PENDING, scheduled_time=due), committed_seq=0
+    )
+    cancelling = world.state(S.CANCELLING)
+    await world.orchestration.propose(run.id, cancelling, fencing_token=None)
+    verdict, _ = await world.orchestration.propose(
+        run.id, world.state(S.RUNNING), fencing_token=1, seq=1, known=pending
+    )
+    assert (verdict.kind, verdict.state) == (VerdictKind.REJECT, cancelling)
