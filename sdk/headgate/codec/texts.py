@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -19,15 +19,14 @@ def clean(value: T) -> T:
 
 
 def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return _clean_text(value) if type(value) is str else value  # members of enums are fine
-    if isinstance(value, tuple):
-        parts: list[Any] = [_clean(part) for part in cast("tuple[Any, ...]", value)]
-        kind: Any = type(cast("Any", value))
+    kind: Any = type(value)
+    if kind is str:  # members of enums are fine
+        return _clean_text(value)
+    if issubclass(kind, tuple):
+        parts: list[Any] = [_clean(part) for part in value]
         return kind._make(parts) if hasattr(kind, "_make") else tuple(parts)
-    if isinstance(value, Mapping):
-        pairs = cast("Mapping[Any, Any]", value).items()
-        return {_clean(key): _clean(part) for key, part in pairs}
+    if issubclass(kind, Mapping):
+        return {_clean(key): _clean(part) for key, part in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         record = cast("Any", value)
         parts_by_name = {
