@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -19,21 +19,23 @@ def clean(value: T) -> T:
 
 
 def _clean(value: Any) -> Any:
-    kind: Any = type(value)
-    if kind is str:  # members of enums are fine
-        return _clean_text(value)
-    if issubclass(kind, tuple):
-        parts: list[Any] = [_clean(part) for part in value]
-        return kind._make(parts) if hasattr(kind, "_make") else tuple(parts)
-    if issubclass(kind, Mapping):
-        return {_clean(key): _clean(part) for key, part in value.items()}
+    if isinstance(value, str):
+        return _clean_text(value) if type(value) is str else value  # members of enums are fine
+    if isinstance(value, tuple):
+        return _clean_tuple(cast("Any", value))
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[Any, Any]", value).items()
+        return {_clean(key): _clean(part) for key, part in pairs}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         record = cast("Any", value)
-        parts_by_name = {
-            f.name: _clean(getattr(record, f.name)) for f in dataclasses.fields(record)
-        }
-        return dataclasses.replace(record, **parts_by_name)
+        parts = {f.name: _clean(getattr(record, f.name)) for f in dataclasses.fields(record)}
+        return dataclasses.replace(record, **parts)
     return value
+
+
+def _clean_tuple(value: Any) -> Any:
+    make: Any = getattr(value, "_make", tuple)  # of named tuples
+    return make([_clean(part) for part in value])
 
 
 def _clean_text(text: str) -> str:
