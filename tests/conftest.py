@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import LiteralString
 
@@ -20,6 +20,16 @@ import pytest
 def anyio_backend() -> str:
     """asyncio alone: grpc.aio runs on nothing else."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """Keep one event loop for all tests.
+
+    grpc.aio has one poller for the whole process, which may still have something for the loop of
+    a test that is over; were that loop closed, the test that runs then would fail.
+    """
+    yield
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from headgate.core.runs import Flow, FlowRun, RunKind, TaskRun
 from headgate.core.states import NO_DETAILS, State, StateDetails, StateType, new_state
 from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.records import (
+    Commit,
     JournalEntry,
     PageRequest,
     RunAppend,
@@ -161,3 +162,8 @@ async def engine_run(storage: Storage, flow: Flow | None = None) -> FlowRun:
     """A run that an engine created: with fencing token 1."""
     flow = flow or await make_flow(storage)
     return await store_run(storage, flow_run(flow, state(StateType.RUNNING), fencing_token=1))
+
+
+def announced(heard: list[Commit]) -> list[Commit]:
+    """Leave out what PostgreSQL says once it listens: some commits may have been missed."""
+    return [commit for commit in heard if commit != Commit(ready=True, logs=True)]

@@ -342,7 +342,10 @@ async def test_commits_are_announced_with_what_they_changed(storage: Storage) ->
     await storage.read(lambda t: t.now())
     await storage.write(lambda t: t.now())
     await anyio.wait_all_tasks_blocked()
-    assert heard == [Commit(revision=run.revision + 1), Commit(logs=True)]
+    assert builders.announced(heard) == [
+        Commit(revision=run.revision + 1),
+        Commit(logs=True),
+    ]
     unlisten()
     await storage.append_logs(log_batch(run, [log(run, "b")], seq=1))
     await anyio.wait_all_tasks_blocked()
@@ -384,7 +387,7 @@ async def test_a_change_that_raises_changes_nothing(storage: Storage) -> None:
     assert await storage.read(lambda t: t.journal.newest()) == run.revision
     assert not (await storage.read(lambda t: t.logs.list(LogFilter(), ALL))).items
     await anyio.wait_all_tasks_blocked()
-    assert heard == []
+    assert builders.announced(heard) == []
     again = builders.moved(run, builders.state(StateType.FAILED))
     assert await storage.write(lambda t: t.flow_runs.save(run, again)) == run.revision + 1
 

@@ -324,7 +324,7 @@ async def test_work_for_the_matcher_is_announced(storage: Storage) -> None:
     ended = builders.moved(granted.flow_run, builders.state(StateType.COMPLETED))
     await storage.write(lambda t: t.flow_runs.save(granted.flow_run, ended, release=True))
     await anyio.wait_all_tasks_blocked()
-    assert heard == [
+    assert builders.announced(heard) == [
         Commit(revision=1, ready=True, flow_run_ids=frozenset({run.id})),
         Commit(revision=2, ready=True, flow_run_ids=frozenset({run.id})),
     ]
