@@ -29,7 +29,7 @@ async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:
     grpc.aio has one poller for the whole process, which may still have something for the loop of
     a test that is over; were that loop closed, the test that runs then would fail.
     """
-    yield
+    yield  # noqa: PT022  # to the end of all tests: the loop lives as long as this
 
 
 @pytest.fixture(scope="session")
