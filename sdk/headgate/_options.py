@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["checked_condition", "checked_name", "timeout_in_seconds"]
+
+Condition = TypeVar("Condition")
 
 
 def timeout_in_seconds(timeout: float | datetime.timedelta | None) -> float | None:
@@ -41,7 +43,7 @@ def checked_name(name: Any) -> Any:
     return name
 
 
-def checked_condition(condition: Any, kind: str) -> Any:
+def checked_condition(condition: Condition, kind: str) -> Condition:
     """Return a ``retry_condition_fn`` if it can be called, or None.
 
     Args:

@@ -96,9 +96,7 @@ class Flow(Generic[P, R]):
         self._version = version
         self.flow_run_name = _checked_run_name(flow_run_name)
         self._set_retries(retries, retry_delay_seconds, retry_jitter_factor)
-        self.retry_condition_fn: RetryCondition | None = _options.checked_condition(
-            retry_condition_fn, "flow"
-        )
+        self.retry_condition_fn = _options.checked_condition(retry_condition_fn, "flow")
         self._task_runner = _checked_task_runner(task_runner)
         self.description = description if description is not None else inspect.getdoc(fn)
         self.timeout_seconds = _options.timeout_in_seconds(timeout_seconds)

@@ -92,9 +92,7 @@ class Task(Generic[P, R]):
         self.task_run_name = task_run_name
         self._check_task_run_name()
         self._set_retries(retries, retry_delay_seconds, retry_jitter_factor)
-        self.retry_condition_fn: RetryCondition | None = _options.checked_condition(
-            retry_condition_fn, "task"
-        )
+        self.retry_condition_fn = _options.checked_condition(retry_condition_fn, "task")
         self.timeout_seconds = _options.timeout_in_seconds(timeout_seconds)
         self.log_prints = log_prints
         self.on_completion_hooks = _hooks(on_completion, "on_completion")

@@ -146,7 +146,8 @@ def run(
         if not watch:
             click.echo(f"Watch it: headgate flow-run watch {made.id}")
             return
-        ended = following.follow(client, made, quiet=format == "json")
+        show = following.show_nothing if format == "json" else None
+        ended = following.follow(client, made, show=show)
     if format == "json":
         output.write_json(ended)
     click.get_current_context().exit(following.exit_code(ended))

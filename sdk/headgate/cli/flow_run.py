@@ -126,7 +126,10 @@ def logs(
     level: str,
     format: Format,
 ) -> None:
-    """Show what a flow run, its tasks and its subflows logged."""
+    """Show what a flow run, its tasks and its subflows logged.
+
+    With --follow, JSON is one object on a line for each log line; else it is a list of them.
+    """
     if follow and (limit is not None or reverse):
         msg = "--follow goes with neither --limit nor --reverse: it shows all lines as they come."
         raise click.UsageError(msg)
@@ -172,14 +175,17 @@ def cancel(app: App, run: str) -> None:
 
 @flow_run.command()
 @click.argument("run", metavar="ID|NAME")
+@output.format_option
 @pass_app
-def watch(app: App, run: str) -> None:
+def watch(app: App, run: str, format: Format) -> None:
     """Show the transitions of a flow run, its tasks and its subflows, until it has ended.
 
-    The exit code is 0 if the run completed, and 1 if it ended otherwise.
+    As JSON, each is an object on a line of its own. The exit code is 0 if the run completed, and
+    1 if it ended otherwise.
     """
+    show = output.write_json_line if format == "json" else None
     with app.client() as client:
-        ended = following.follow(client, find(client, run))
+        ended = following.follow(client, find(client, run), show=show)
     click.get_current_context().exit(following.exit_code(ended))
 
 
@@ -247,7 +253,7 @@ class _Names:
 def _write_logs(records: Iterable[runs.LogRecord], names: _Names, format: Format) -> None:
     for record in records:
         if format == "json":
-            output.write_json(record)
+            output.write_json_line(record)
         else:
             click.echo(_log_line(record, names))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 import click
@@ -42,12 +42,29 @@ def transitions(
             return
 
 
-def follow(client: SyncHeadgateClient, run: runs.FlowRun, *, quiet: bool = False) -> runs.FlowRun:
-    """Show the transitions of a run until it has ended; return it after its end."""
+def follow(
+    client: SyncHeadgateClient,
+    run: runs.FlowRun,
+    *,
+    show: Callable[[runs.TransitionRecord], object] | None = None,
+) -> runs.FlowRun:
+    """Follow a run until it has ended; return it after its end.
+
+    Args:
+        client: An open client.
+        run: The run, as it was read last.
+        show: Shows one transition. Default: as a line for people.
+    """
     for record in transitions(client, run):
-        if not quiet:
+        if show is None:
             click.echo(line(record))
+        else:
+            show(record)
     return client.read_flow_run(run.id)
+
+
+def show_nothing(record: runs.TransitionRecord) -> None:
+    """Show nothing of a transition: only the end is wanted."""
 
 
 def line(record: runs.TransitionRecord) -> str:

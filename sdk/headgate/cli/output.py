@@ -69,6 +69,11 @@ def write_json(value: Any) -> None:
     click.echo(json.dumps(plain.of(value), indent=2, ensure_ascii=False))
 
 
+def write_json_line(value: Any) -> None:
+    """Write a value as JSON on a line of its own: one of many that are read as they come."""
+    click.echo(json.dumps(plain.of(value), ensure_ascii=False))
+
+
 def write_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],

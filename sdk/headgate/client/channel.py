@@ -23,6 +23,9 @@ TLS_PORT_DEFAULT = 443
 _DETAILS_KEY = "grpc-status-details-bin"
 _EXAMPLES = "use e.g. http://127.0.0.1:4200, https://headgate.example.com or unix:///run/hg.sock"
 
+#: What grpc says where a web server, or a proxy, answers in the place of a gRPC server.
+_NO_GRPC = "http2 header with status"
+
 _Options: TypeAlias = list[tuple[str, str | int]]
 
 #: They agree with those of the server: it sends away who pings more often than every 5 s.
@@ -169,7 +172,13 @@ def error_of(error: grpc.RpcError, api_url: str = "") -> errors.ControlPlaneErro
             f"{server[0].upper()}{server[1:]} did not answer in time; try again, or look at its "
             "log."
         )
-    return error_codec.from_status(status_pb2.Status(code=code.value[0], message=_first_line(text)))
+    said = _first_line(text)
+    if _NO_GRPC in said:
+        said = (
+            f"What answers there is not {server} ({said}); check that HEADGATE_API_URL is the "
+            "address of a server of Headgate, and that no proxy is in between."
+        )
+    return error_codec.from_status(status_pb2.Status(code=code.value[0], message=said))
 
 
 def _reason(text: str) -> str:

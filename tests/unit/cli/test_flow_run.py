@@ -147,6 +147,16 @@ def test_watch_shows_transitions_to_the_end(headgate: Command, client: FakeClien
     assert "Completed" in last
 
 
+def test_watch_as_json_is_a_line_for_each_transition(headgate: Command, client: FakeClient):
+    client.answers["read_flow_run"] = a_run(state=a_state(StateType.COMPLETED))
+    client.answers["watch"] = [
+        a_transition(StateType.RUNNING, 7),
+        a_transition(StateType.COMPLETED, 8),
+    ]
+    lines = headgate("flow-run", "watch", RUN_ID, "-o", "json").splitlines()
+    assert [json.loads(line)["state"]["name"] for line in lines] == ["Running", "Completed"]
+
+
 def test_a_subflow_is_watched_by_itself(headgate: Command, client: FakeClient):
     client.answers["read_flow_run"] = a_run(
         root_flow_run_id=OTHER_ID, state=a_state(StateType.COMPLETED)

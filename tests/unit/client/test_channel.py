@@ -106,6 +106,14 @@ def test_of_what_grpc_says_the_reason_is_shown(details: str, reason: str):
     assert f"cannot be reached ({reason});" in error.message
 
 
+def test_an_answer_of_a_web_server_is_told_from_one_of_ours():
+    failed = FailedCall(StatusCode.UNIMPLEMENTED, "Received http2 header with status: 404")
+    error = channel.error_of(failed, "http://h:1")
+    assert isinstance(error, errors.Unsupported)
+    assert "not the server at http://h:1 (Received http2" in str(error)
+    assert "HEADGATE_API_URL" in str(error)
+
+
 @pytest.mark.parametrize("code", list(StatusCode))
 def test_any_code_without_details_becomes_an_error(code: StatusCode):
     error = channel.error_of(FailedCall(code, None))
