@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import queue
 import threading
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headgate import context
 from headgate import parameters as codec
+from headgate import states as user_states
 from headgate.core import errors, runs, states
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def run_deployment(
         priority: Among the runs of a queue the higher one goes first.
 
     Returns:
-        The run, as it is when the wait is over.
+        The run, as it is when the wait is over; its ``state.result()`` raises what the run failed
+        with.
 
     Raises:
         NotFound: There is no such deployment.
@@ -113,9 +116,9 @@ async def arun_deployment(
     )
     async with orchestration.get_client() as client:
         run = await client.create_flow_run_from_deployment(name, **request)
-        if timeout == 0 or run.state.is_terminal:
-            return run
-        return await _wait(client, run, timeout)
+        if timeout != 0 and not run.state.is_terminal:
+            run = await _wait(client, run, timeout)
+    return _with_result(run)
 
 
 def _run(name: str, parameters: Mapping[str, Any] | None, options: dict[str, Any]) -> runs.FlowRun:
@@ -125,9 +128,15 @@ def _run(name: str, parameters: Mapping[str, Any] | None, options: dict[str, Any
     request = _request(parameters, **options)
     with orchestration.get_client(sync_client=True) as client:
         run = client.create_flow_run_from_deployment(name, **request)
-        if timeout == 0 or run.state.is_terminal:
-            return run
-        return _wait_blocking(client, run, timeout)
+        if timeout != 0 and not run.state.is_terminal:
+            run = _wait_blocking(client, run, timeout)
+    return _with_result(run)
+
+
+def _with_result(run: runs.FlowRun) -> runs.FlowRun:
+    """Return the run with a state that can be asked for its result, as those of calls can."""
+    state = user_states.from_record(run.state, flow_run_id=run.id)
+    return dataclasses.replace(run, state=state)
 
 
 def _request(

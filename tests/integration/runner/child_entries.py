@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 
 from headgate.core import ids
 
@@ -61,13 +60,17 @@ def kill_self() -> int:
     return 0
 
 
+def wait_for_sigterm() -> None:
+    # Blocked, not handled: a handler that sets an event waits for ever for the lock of the very
+    # wait it has interrupted.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    print("waiting")
+    signal.sigwait({signal.SIGTERM})
+
+
 def wait_for_stop() -> int:
     """Print the intent that comes before SIGTERM, and end as a good child does."""
-    asked = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    print("waiting")
-    while not asked.wait(0.01):
-        pass
+    wait_for_sigterm()
     print(hear())
     send_receipt("CANCELLED", "Cancelled")
     return 0
@@ -92,10 +95,6 @@ def leave_somebody_behind() -> int:
 
 def wait_quietly() -> int:
     """Print the intent that comes before SIGTERM, and end without a receipt."""
-    asked = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    print("waiting")
-    while not asked.wait(0.01):
-        pass
+    wait_for_sigterm()
     print(hear())
     return 1

@@ -9,7 +9,7 @@ from typing import Any
 import anyio.from_thread
 import pytest
 
-from headgate import schedules, settings
+from headgate import State, schedules, settings
 from headgate.client import orchestration
 from headgate.core import clock, deployments, errors, ids, states
 from headgate.deployments import (
@@ -46,19 +46,24 @@ def client(
         yield client
 
 
-def end(client: orchestration.SyncHeadgateClient, flow_run_id: str) -> None:
-    state = states.new_state(
-        states.StateType.COMPLETED, id=ids.new_id(), now=clock.SystemClock().now()
-    )
+def end(
+    client: orchestration.SyncHeadgateClient,
+    flow_run_id: str,
+    type: states.StateType = states.StateType.COMPLETED,
+) -> None:
+    state = states.new_state(type, id=ids.new_id(), now=clock.SystemClock().now())
     client.set_flow_run_state(flow_run_id, state)
 
 
-def end_the_first(client: orchestration.SyncHeadgateClient) -> threading.Thread:
+def end_the_first(
+    client: orchestration.SyncHeadgateClient,
+    type: states.StateType = states.StateType.COMPLETED,
+) -> threading.Thread:
     """End the first run that somebody asks for, from another thread."""
 
     def wait() -> None:
         for transition in client.watch(after_revision=0):
-            end(client, transition.run_id)
+            end(client, transition.run_id, type)
             return
 
     thread = threading.Thread(target=wait)
@@ -115,6 +120,20 @@ def test_the_end_is_waited_for(client: orchestration.SyncHeadgateClient, timeout
     done = run_deployment("etl/daily", timeout=timeout, poll_interval=5)
     assert done.state.name == "Completed"
     thread.join()
+
+
+@pytest.mark.parametrize("type", [states.StateType.FAILED, states.StateType.COMPLETED])
+def test_the_state_of_a_run_that_was_asked_for_can_be_asked_for_its_result(
+    client: orchestration.SyncHeadgateClient, type: states.StateType
+):
+    RunnerDeployment.from_flow(ETL, "daily").apply()
+    thread = end_the_first(client, type)
+    state = run_deployment("etl/daily").state
+    thread.join()
+    assert isinstance(state, State)
+    is_failed = type is states.StateType.FAILED
+    with pytest.raises(errors.FailedRun if is_failed else errors.MissingResult):
+        state.result()
 
 
 def test_a_wait_ends_with_its_timeout(client: orchestration.SyncHeadgateClient):
