@@ -6,7 +6,7 @@ on the link's thread and not on the user's. What it receives becomes one of ``Ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -18,6 +18,9 @@ from headgate.codec import logs as log_codec
 from headgate.codec import states as state_codec
 from headgate.codec import texts, times
 from headgate.core import errors, runs, states
+
+#: A frame of several items stays below it; a server takes frames of 64 MiB.
+FRAME_BYTES_MAX = 8 * 1024 * 1024
 
 # --- What an engine says ---------------------------------------------------------------------
 
@@ -128,6 +131,31 @@ def encode_batch(
     return frame
 
 
+class Encoded(NamedTuple):
+    """A frame that carries items: the number of the last, how many, and how many bytes."""
+
+    last_seq: int
+    count: int
+    size: int
+    frame: Frame
+
+
+def encode_batches(
+    flow_run_id: str, fencing_token: int, first_seq: int, items: Sequence[Item], *, barrier: bool
+) -> Iterator[Encoded]:
+    """Make the frames that carry items of one run: as a rule one, more where it is too big."""
+    frame = encode_batch(flow_run_id, fencing_token, first_seq, items, barrier=barrier)
+    count, size = len(items), frame.ByteSize()
+    if count == 1 or size <= FRAME_BYTES_MAX:
+        yield Encoded(first_seq + count - 1, count, size, frame)
+        return
+    half = count // 2
+    yield from encode_batches(flow_run_id, fencing_token, first_seq, items[:half], barrier=barrier)
+    yield from encode_batches(
+        flow_run_id, fencing_token, first_seq + half, items[half:], barrier=barrier
+    )
+
+
 def _encode_item(item: Item, batch: pb.Batch) -> None:
     kind, message = type(item), batch.items.add()
     if kind is Reported:
@@ -153,7 +181,7 @@ def _encode_reported(item: Reported, message: pb.Transition) -> None:
     state.name = item.state_name
     times.set_timestamp(state.timestamp, item.time)
     if item.message:
-        state.message = item.message
+        state.message = state_codec.short(item.message)
     if item.details is not states.NO_DETAILS:
         state_codec.details_to_proto(item.details, state.details)
 

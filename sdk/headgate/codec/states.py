@@ -13,6 +13,9 @@ TYPE_TO_PROTO: dict[states.StateType, pb.StateType.ValueType] = {
     type: pb.StateType.Value(f"STATE_TYPE_{type.value}") for type in states.StateType
 }
 _TYPE_FROM_PROTO: dict[int, states.StateType] = {int(v): k for k, v in TYPE_TO_PROTO.items()}
+#: The longest message of a state that is sent.
+MESSAGE_CHARACTERS_MAX = 10_000
+_CUT = "... [truncated]"
 _NAMES = {type: type.default_name for type in states.StateType}
 
 VERDICT_TO_PROTO: dict[states.VerdictKind, verdict_pb2.VerdictKind.ValueType] = {
@@ -21,6 +24,13 @@ VERDICT_TO_PROTO: dict[states.VerdictKind, verdict_pb2.VerdictKind.ValueType] = 
 _VERDICT_FROM_PROTO: dict[int, states.VerdictKind] = {
     int(v): k for k, v in VERDICT_TO_PROTO.items()
 }
+
+
+def short(text: str) -> str:
+    """Cut the message of a state to what is stored; all of an exception's text is in the logs."""
+    if len(text) <= MESSAGE_CHARACTERS_MAX:
+        return text
+    return text[: MESSAGE_CHARACTERS_MAX - len(_CUT)] + _CUT
 
 
 def state_type_from_proto(value: int, field: str = "state.type") -> states.StateType:
@@ -110,7 +120,7 @@ def state_to_proto(state: states.State, into: pb.State | None = None) -> pb.Stat
     message.name = state.name
     times.set_timestamp(message.timestamp, state.timestamp)
     if state.message:
-        message.message = state.message
+        message.message = short(state.message)
     if state.details is not states.NO_DETAILS:
         details_to_proto(state.details, message.details)
     if state.data is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
@@ -11,6 +10,10 @@ from headgate.core.runs import NO_RETRIES, RetryPolicy
 
 #: The longest list of delays; the last one is used for all retries that follow.
 DELAYS_MAX = 50
+#: What the contract can say: an int32.
+RETRIES_MAX = 2**31 - 1
+#: Ten years.
+SECONDS_MAX = 315_360_000
 
 #: How users say how long to wait: seconds, one duration per retry, or a function of the number
 #: of retries that returns them.
@@ -58,7 +61,7 @@ def policy(
         jitter_factor: A delay d becomes a random one between d and d * (1 + factor).
 
     Raises:
-        ValueError: A number is negative or not finite, or the list is longer than 50.
+        ValueError: A number is negative or too great, or the list is longer than 50.
         TypeError: A delay is neither a number nor a timedelta.
     """
     if isinstance(retries, bool) or not isinstance(retries, int):
@@ -66,6 +69,9 @@ def policy(
         raise TypeError(msg)
     if retries < 0:
         msg = f"retries is {retries}, and must not be negative; use 0 for none."
+        raise ValueError(msg)
+    if retries > RETRIES_MAX:
+        msg = f"retries is {retries}, and may be {RETRIES_MAX:,}; use fewer."
         raise ValueError(msg)
     jitter = _number(jitter_factor or 0.0, "retry_jitter_factor")
     delays = _delays(retries, delay)
@@ -83,7 +89,7 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
     factor = _number(backoff_factor, "backoff_factor")
 
     def delays(retries: int) -> list[float]:
-        return [factor * 2.0**n for n in range(min(retries, DELAYS_MAX))]
+        return [min(factor * 2.0**n, SECONDS_MAX) for n in range(min(retries, DELAYS_MAX))]
 
     return delays
 
@@ -112,14 +118,16 @@ def _number(value: Delay, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         msg = f"{name} has {value!r}; use a number of seconds."
         raise TypeError(msg)
-    if not math.isfinite(value) or value < 0:
-        msg = f"{name} has {value!r}; use a number that is 0 or greater."
+    if not 0 <= value <= SECONDS_MAX:
+        msg = f"{name} has {value!r}; use a number from 0 to {SECONDS_MAX:,}."
         raise ValueError(msg)
     return float(value)
 
 
 __all__ = [
     "DELAYS_MAX",
+    "RETRIES_MAX",
+    "SECONDS_MAX",
     "Delay",
     "GiveUp",
     "Retry",

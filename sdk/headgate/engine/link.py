@@ -460,12 +460,11 @@ class Link:
         run_id, token = outbox.flow_run_id, outbox.fencing_token
         sent = False
         if (batch := outbox.take_items(room)) is not None:
-            frame = frames.encode_batch(
+            for part in frames.encode_batches(
                 run_id, token, batch.first_seq, batch.items, barrier=batch.barrier
-            )
-            last = batch.first_seq + len(batch.items) - 1
-            self._window.send(run_id, last, len(batch.items), frame.ByteSize())
-            await stream.write(frame)
+            ):
+                self._window.send(run_id, part.last_seq, part.count, part.size)
+                await stream.write(part.frame)
             sent = True
         # After the items: a run must be there before its lines.
         if (lines := outbox.take_logs(room)) is not None:

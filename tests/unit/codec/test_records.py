@@ -205,6 +205,13 @@ def test_an_unknown_kind_of_run_is_refused_and_an_unset_one_is_none():
         journal.run_kind_from_proto(99)
 
 
+def test_a_long_message_of_a_state_is_cut():
+    long = dataclasses.replace(records.STATE, message="x" * 10_001)
+    message = states.state_to_proto(long).message
+    assert len(message) == 10_000
+    assert message.endswith("x... [truncated]")
+
+
 def test_a_long_log_line_is_cut():
     record = dataclasses.replace(records.LOG_RECORD, message="x" * 1_000_001)
     assert len(logs.log_record_to_proto(record).message) == 1_000_000

@@ -53,6 +53,8 @@ def test_all_ways_to_say_a_delay_end_in_one_form(delay: Any, expected: tuple[flo
         ((True,), TypeError, "whole number"),
         ((1, -2), ValueError, "retry_delay_seconds has -2"),
         ((1, float("inf")), ValueError, "retry_delay_seconds has inf"),
+        ((1, 1e9), ValueError, "use a number from 0 to 315,360,000"),
+        ((2**31,), ValueError, "may be 2,147,483,647"),
         ((1, ["x"]), TypeError, "retry_delay_seconds has 'x'"),
         ((1, [1] * 51), ValueError, "51 delays, and may have 50"),
         ((1, 1, -0.1), ValueError, "retry_jitter_factor has -0.1"),
@@ -66,4 +68,6 @@ def test_a_wrong_policy_is_refused_by_name(
 
 
 def test_exponential_backoff_stops_at_the_longest_list():
-    assert len(retries.policy(500, retries.exponential_backoff(1)).delays_seconds) == 50
+    delays = retries.policy(500, retries.exponential_backoff(1)).delays_seconds
+    assert len(delays) == 50
+    assert max(delays) == retries.SECONDS_MAX

@@ -59,6 +59,18 @@ def test_items_arrive_in_order_in_few_batches(link: Link, server: FakeSession):
     assert max(len(batch.items) for batch in server.batches) <= outboxes.BATCH_ITEMS_MAX
 
 
+def test_a_frame_that_would_be_too_big_is_sent_in_parts(
+    link: Link, server: FakeSession, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(frames, "FRAME_BYTES_MAX", 10_000)
+    outbox = link.create_run("run")
+    for n in range(100):
+        outbox.record(report(f"{n}-".ljust(1_000, "x")))
+    outbox.flush().result(5)
+    assert [name.split("-")[0] for name in names(server, "run")] == [str(n) for n in range(100)]
+    assert max(batch.ByteSize() for batch in server.batches) <= 10_000
+
+
 def test_a_proposal_is_answered_and_asks_for_a_commit_at_once(link: Link, server: FakeSession):
     outbox = link.create_run("run")
     outbox.record(report())
