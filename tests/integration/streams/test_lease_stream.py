@@ -245,6 +245,20 @@ async def test_a_restart_of_the_server_kills_no_healthy_run(world: World) -> Non
     assert (await world.flow_run(offer.flow_run.id)).state.type is StateType.CRASHED
 
 
+async def test_a_server_that_was_frozen_kills_no_healthy_run(world: World) -> None:
+    """As by SIGSTOP: nobody could send a beat meanwhile."""
+    async with wire.runner(world.channel) as runner:
+        offer = await running(world, runner)
+    await world.streams.reaper.look()
+    world.clock.advance(3600)
+    await world.streams.reaper.look()
+    assert (await world.flow_run(offer.flow_run.id)).state.type is StateType.RUNNING
+    for _ in range(4):
+        world.clock.advance(10)
+        await world.streams.reaper.look()
+    assert (await world.flow_run(offer.flow_run.id)).state.type is StateType.CRASHED
+
+
 async def test_a_broken_stream_keeps_its_leases(world: World) -> None:
     async with wire.runner(world.channel) as runner:
         offer = await running(world, runner)

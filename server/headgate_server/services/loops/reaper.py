@@ -6,6 +6,7 @@ import logging
 from typing import NoReturn
 
 from headgate.core import errors
+from headgate.core.clock import Clock
 from headgate_server.domain.leasing import Held
 from headgate_server.services.hub import Hub
 from headgate_server.services.leasing import Leasing
@@ -23,31 +24,51 @@ _INTERVAL_SECONDS = 0.5
 class Reaper:
     """Reaps expired sessions.
 
-    The first step, and the first one after an outage of the database, extends all sessions by
-    one ttl instead: nobody could renew them while we were away, and a restart of ours must not
-    end healthy runs.
+    The first step, and the first one after an outage of the database or of this process (it was
+    stopped, or its machine slept), extends all sessions by one ttl instead: nobody could renew
+    them while we were away, and that must not end healthy runs.
 
     Args:
         storage: Where sessions are kept.
         leasing: Ends leases.
         hub: Told after an outage to look at all runs anew.
         settings: The ttl, and the margin behind it.
+        clock: Shows how long this process rested between two looks.
     """
 
     def __init__(
-        self, storage: Storage, *, leasing: Leasing, hub: Hub, settings: StreamSettings
+        self,
+        storage: Storage,
+        *,
+        leasing: Leasing,
+        hub: Hub,
+        settings: StreamSettings,
+        clock: Clock,
     ) -> None:
         """Make it; ``run`` does the work."""
         self._storage = storage
         self._leasing = leasing
         self._hub = hub
         self._settings = settings
+        self._clock = clock
         self._outage = True
+        self._looked_at = clock.monotonic()
 
     async def run(self) -> NoReturn:
         """Go on for ever."""
         interval_seconds = min(_INTERVAL_SECONDS, self._settings.ttl_seconds / 4)
-        await periodic.forever("The reaper", self.step, interval_seconds=interval_seconds)
+        await periodic.forever("The reaper", self.look, interval_seconds=interval_seconds)
+
+    async def look(self) -> bool:
+        """Reap a batch, unless this process was away; return whether there may be more."""
+        rested = self._clock.monotonic() - self._looked_at
+        if rested > self._settings.ttl_seconds / 2:
+            _log.warning("This server was away for %.0f s; leases are extended.", rested)
+            self._outage = True
+        try:
+            return await self.step()
+        finally:
+            self._looked_at = self._clock.monotonic()
 
     async def step(self) -> bool:
         """Reap a batch; return whether there may be more."""
