@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import NoReturn
 
-from headgate.core import states
+from headgate.core import runs, states
 from headgate.core.states import StateType
 from headgate_server.services.loops import periodic
 from headgate_server.services.orchestration import Orchestration
@@ -59,8 +59,8 @@ class Cancellations:
                 tx.now(),
             )
         )
-        moved = 0
-        for run in overdue:
+
+        async def end(run: runs.FlowRun) -> bool:
             state = states.new_state(
                 StateType.CANCELLED,
                 id=self._new_id(),
@@ -68,5 +68,7 @@ class Cancellations:
                 message="The run was cancelled; nobody said in time that it had stopped.",
             )
             _, after = await self._orchestration.propose(run.id, state, fencing_token=None)
-            moved += after.state.id != run.state.id
+            return after.state.id != run.state.id
+
+        moved = await periodic.each("The loop of cancellations", overdue, end)
         return moved > 0 and len(overdue) == _BATCH

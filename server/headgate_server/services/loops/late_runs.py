@@ -60,12 +60,14 @@ class LateRuns:
         late, now = await self._storage.read(
             lambda tx: (tx.flow_runs.list_late(tx.now() - self._late_after, _BATCH), tx.now())
         )
-        moved = 0
-        for run in late:
-            crowded_out = await self._storage.read(lambda tx, run=run: _is_crowded_out(tx, run))
+
+        async def mark(run: runs.FlowRun) -> bool:
+            crowded_out = await self._storage.read(lambda tx: _is_crowded_out(tx, run))
             state = self._cancelling(now) if crowded_out else self._late(run, now)
             _, after = await self._orchestration.propose(run.id, state, fencing_token=None)
-            moved += after.state.id != run.state.id
+            return after.state.id != run.state.id
+
+        moved = await periodic.each("The loop of late runs", late, mark)
         return moved > 0 and len(late) == _BATCH
 
     def _late(self, run: runs.FlowRun, now: datetime) -> states.State:

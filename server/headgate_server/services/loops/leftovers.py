@@ -71,10 +71,13 @@ class Leftovers:
             self._knows_the_past = True
         while self._waiting:
             id = next(iter(self._waiting))
-            run = await self._storage.read(lambda tx, id=id: tx.flow_runs.get(id))
-            if run is not None and run.state.type in _LOST:
-                await self._orchestration.end_what_is_left(run)
+            await periodic.each("The loop of leftovers", [id], self._end_what_is_left)
             self._waiting.pop(id, None)
+
+    async def _end_what_is_left(self, id: str) -> None:
+        run = await self._storage.read(lambda tx: tx.flow_runs.get(id))
+        if run is not None and run.state.type in _LOST:
+            await self._orchestration.end_what_is_left(run)
 
 
 def _recently_lost(tx: Transaction) -> list[str]:

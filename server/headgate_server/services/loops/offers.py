@@ -8,6 +8,7 @@ from headgate_server.domain.leasing import Held
 from headgate_server.services.leasing import Leasing
 from headgate_server.services.loops import periodic
 from headgate_server.storage.interface import Storage
+from headgate_server.storage.records import Lease
 
 _BATCH = 200
 _INTERVAL_SECONDS = 1.0
@@ -33,9 +34,12 @@ class Offers:
     async def step(self) -> None:
         """Give a batch back."""
         expired = await self._storage.read(lambda tx: tx.leases.list_expired_offers(limit=_BATCH))
-        for lease in expired:
+
+        async def give_back(lease: Lease) -> None:
             held = Held(flow_run_id=lease.flow_run_id, fencing_token=lease.fencing_token)
             await self._leasing.give_back(lease.session_id, held)
+
+        await periodic.each("The loop of offers", expired, give_back)
 
 
 __all__ = ["Offers"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
+from headgate.core import runs
 from headgate_server.domain.rules import resuming
 from headgate_server.services.loops import periodic
 from headgate_server.services.orchestration import Orchestration
@@ -48,9 +49,11 @@ class Pauses:
         paused, now = await self._storage.read(
             lambda tx: (tx.flow_runs.list_expired_pauses(tx.now(), _BATCH), tx.now())
         )
-        moved = 0
-        for run in paused:
+
+        async def fail(run: runs.FlowRun) -> bool:
             state = resuming.expired(id=self._new_id(), now=now)
             _, after = await self._orchestration.propose(run.id, state, fencing_token=None)
-            moved += after.state.id != run.state.id
+            return after.state.id != run.state.id
+
+        moved = await periodic.each("The loop of pauses", paused, fail)
         return moved > 0 and len(paused) == _BATCH

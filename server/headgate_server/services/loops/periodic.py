@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NoReturn, TypeVar
 
 from headgate.core import errors
 from headgate_server.services.notifier import Signal
 
+T = TypeVar("T")
+
 _log = logging.getLogger("headgate.server.loops")
+
+
+async def each(name: str, things: Iterable[T], do: Callable[[T], Awaitable[object]]) -> int:
+    """Do something with each; one that fails is logged, and keeps the others from nothing.
+
+    Args:
+        name: The name of the loop, for the log.
+        things: What to do it with.
+        do: What to do; returns whether it changed anything.
+
+    Returns:
+        With how many of them something was done.
+
+    Raises:
+        Unavailable: The database cannot be used: it would fail for all.
+    """
+    done = 0
+    for thing in things:
+        try:
+            done += bool(await do(thing))
+        except errors.Unavailable:
+            raise
+        except Exception:  # whatever is wrong with one: the next one has a right to its turn
+            _log.exception("%s failed with %r; it goes on with the next", name, thing)
+    return done
 
 
 async def forever(

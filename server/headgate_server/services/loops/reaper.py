@@ -91,8 +91,7 @@ class Reaper:
         expired = await self._storage.read(
             lambda tx: tx.leases.list_expired_sessions(margin_seconds=margin, limit=_BATCH)
         )
-        for session in expired:
-            await self._reap(session)
+        await periodic.each("The reaper", expired, self._reap)
         return len(expired) == _BATCH
 
     async def _reap(self, session: Session) -> None:

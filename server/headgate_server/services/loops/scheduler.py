@@ -46,8 +46,7 @@ class Scheduler:
             found = await self._storage.read(
                 lambda tx, page=page: tx.deployments.list_scheduled(page)
             )
-            for deployment in found.items:
-                await self._top_up(deployment)
+            await periodic.each("The scheduler", found.items, self._top_up)
             if found.next is None:
                 return
             page = PageRequest(size=_PAGE, after=found.next)

@@ -96,6 +96,23 @@ async def test_a_run_is_late_when_nobody_took_it_in_time(world: World):
     assert (await world.get(run.id)).state == late
 
 
+async def test_a_run_that_cannot_be_handled_keeps_no_other_from_its_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    poisoned, healthy = await waiting_run(world), await waiting_run(world)
+    propose = world.orchestration.propose
+
+    async def stumble(flow_run_id: str, *arguments, **options):
+        if flow_run_id == poisoned.id:
+            raise ValueError("poison")
+        return await propose(flow_run_id, *arguments, **options)
+
+    monkeypatch.setattr(world.orchestration, "propose", stumble)
+    await late_runs(world, late_after_seconds=15).step()
+    assert (await world.get(healthy.id)).state.name == "Late"
+    assert "The loop of late runs failed" in caplog.text
+
+
 async def test_a_run_above_a_limit_that_cancels_new_runs_is_cancelled(world: World):
     made = await deployment(
         world,
