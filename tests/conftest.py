@@ -16,6 +16,16 @@ from typing import LiteralString
 import pytest
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the tests a home of their own: neither profiles nor results of the user's are theirs."""
+    for name in [name for name in os.environ if name.startswith("HEADGATE_")]:
+        if not name.startswith("HEADGATE_TEST_"):
+            del os.environ[name]
+    # Short, because the path of a unix socket is at most 107 characters.
+    home = os.environ["HEADGATE_HOME"] = tempfile.mkdtemp(prefix="hg-")
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """asyncio alone: grpc.aio runs on nothing else."""

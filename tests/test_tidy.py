@@ -78,7 +78,7 @@ WORDS = {
     "agent": "runner: the process that leases runs and executes them",
 }
 # Names that come from outside: gRPC's and HTTP's status, a process's, a browser's.
-FOREIGN_WORDS = re.compile(r"(exit|grpc|http|rpc)_status|status_(code|server)|user_agent")
+FOREIGN_WORDS = re.compile(r"(exit|for|grpc|http|rpc)_status|status_(code|server)|user_agent")
 # gRPC's status is a word of its own where the wire is.
 FOREIGN_PLACES = (
     "runner/headgate_runner/stream",

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import sys
 
-from headgate import entrypoints, states
+from headgate import states
 from headgate.client import orchestration
 from headgate.core import errors
 from headgate.core.states import StateType
-from headgate.engine import hooks
+from headgate.engine import child, hooks
 
 
 def main() -> int:
@@ -24,9 +24,7 @@ def main() -> int:
             run = client.read_flow_run(os.environ["HEADGATE__FLOW_RUN_ID"])
         if run.state.type not in (StateType.CRASHED, StateType.CANCELLED):
             return 0
-        flow = entrypoints.load_flow(
-            os.environ["HEADGATE__ENTRYPOINT"], os.environ.get("HEADGATE__PATH") or None
-        )
+        flow = child.load(child.Spec.of_environment(os.environ))
     except errors.HeadgateError as error:
         print(f"The hooks of the flow could not be called: {error}", file=sys.stderr)
         return 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from headgate.core import deployments, runs
@@ -44,7 +44,7 @@ def environment(job: Job, *, api_url: str) -> dict[str, str]:
     The job variable ``env`` of the deployment, and of the run over it, comes first, so that
     nothing a user sets there can redirect the run itself.
     """
-    path = working_directory(job)
+    path, steps = job.deployment.path, job.deployment.pull_steps
     return {
         **_user_environment(job),
         "HEADGATE_API_URL": api_url,
@@ -53,26 +53,13 @@ def environment(job: Job, *, api_url: str) -> dict[str, str]:
         "HEADGATE__FENCING_TOKEN": str(job.fencing_token),
         "HEADGATE__ENTRYPOINT": job.deployment.entrypoint,
         **({"HEADGATE__PATH": path} if path else {}),
+        # They are carried out by the process of the run: they are code of the deployment's.
+        **({"HEADGATE__PULL_STEPS": _steps(steps)} if steps else {}),
     }
 
 
-def working_directory(job: Job) -> str:
-    """The folder that the entrypoint is relative to; empty: where the runner was started.
-
-    Raises:
-        UnusableJob: A pull step is not known to this runner.
-    """
-    path = job.deployment.path
-    for step in job.deployment.pull_steps:
-        if step.name != "set_working_directory":
-            msg = (
-                f"This runner does not know the pull step {step.name!r} of deployment "
-                f"{job.deployment.full_name!r}; upgrade the runner, or change the deployment."
-            )
-            raise UnusableJob(msg)
-        directory = _json(step.inputs.get("directory", '""'), "directory of the pull step")
-        path = str(directory)
-    return path
+def _steps(steps: Sequence[deployments.PullStep]) -> str:
+    return json.dumps([{"name": step.name, "inputs": dict(step.inputs)} for step in steps])
 
 
 def _user_environment(job: Job) -> dict[str, str]:

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from headgate.client.orchestration import get_client
     from headgate.context import tags
     from headgate.deployments import aserve, deploy, serve
+    from headgate.flow_runs import (
+        apause_flow_run,
+        aresume_flow_run,
+        asuspend_flow_run,
+        pause_flow_run,
+        resume_flow_run,
+        suspend_flow_run,
+    )
     from headgate.flows import Flow, flow
     from headgate.logging import get_run_logger
     from headgate.states import State
@@ -26,12 +34,18 @@ __all__ = [
     "Task",
     "__version__",
     "allow_failure",
+    "apause_flow_run",
+    "aresume_flow_run",
     "aserve",
+    "asuspend_flow_run",
     "deploy",
     "flow",
     "get_client",
     "get_run_logger",
+    "pause_flow_run",
+    "resume_flow_run",
     "serve",
+    "suspend_flow_run",
     "tags",
     "task",
     "unmapped",
@@ -43,12 +57,18 @@ _HOMES = {
     "Task": "headgate.tasks",
     "__version__": "headgate._version",
     "allow_failure": "headgate.utilities.annotations",
+    "apause_flow_run": "headgate.flow_runs",
+    "aresume_flow_run": "headgate.flow_runs",
     "aserve": "headgate.deployments",
+    "asuspend_flow_run": "headgate.flow_runs",
     "deploy": "headgate.deployments",
     "flow": "headgate.flows",
     "get_client": "headgate.client.orchestration",
     "get_run_logger": "headgate.logging",
+    "pause_flow_run": "headgate.flow_runs",
+    "resume_flow_run": "headgate.flow_runs",
     "serve": "headgate.deployments",
+    "suspend_flow_run": "headgate.flow_runs",
     "tags": "headgate.context",
     "task": "headgate.tasks",
     "unmapped": "headgate.utilities.annotations",
@@ -57,21 +77,36 @@ _HOMES = {
 #: Modules that are found as attributes, as in ``headgate.runtime.flow_run.id``.
 _MODULES = frozenset(
     {
+        "artifacts",
+        "blocks",
+        "cache_policies",
         "client",
+        "concurrency",
         "context",
         "deployments",
         "entrypoints",
+        "events",
         "exceptions",
+        "filesystems",
+        "flow_runs",
         "flows",
         "futures",
+        "input",
+        "locking",
         "logging",
         "parameters",
+        "results",
         "runtime",
         "schedules",
+        "serializers",
         "settings",
         "states",
         "task_runners",
         "tasks",
+        "templates",
+        "testing",
+        "transactions",
+        "variables",
     }
 )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pydantic
 import pydantic_core
 
-from headgate.core import errors
+from headgate.core import errors, ids
 
 __all__ = ["json_text", "model", "validate"]
 
@@ -65,12 +65,35 @@ def validate(
         ParameterTypeError: Values do not fit; all of them are named.
     """
     try:
-        instance = made.model_validate(dict(parameters))
+        instance = made.model_validate(_with_blocks(made, parameters))
     except pydantic.ValidationError as problem:
         raise errors.ParameterTypeError(_explain(problem, what)) from None
     values = instance.__dict__
     by_alias = {field.alias: values[key] for key, field in made.model_fields.items()}
     return {name: by_alias[name] for name in parameters}
+
+
+def _with_blocks(made: type[pydantic.BaseModel], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Load the saved blocks that values stand for; annotated ones do so by themselves."""
+    values = dict(parameters)
+    for field in made.model_fields.values():
+        name = field.alias or ""
+        target = _referenced(values.get(name)) if field.annotation is Any else None
+        if target is not None:
+            from headgate.blocks.core import Block  # only where there is one
+
+            values[name] = Block.load_from_ref(target)
+    return values
+
+
+def _referenced(value: Any) -> Any:
+    """Return what a value says of the saved block it stands for; None if it stands for none."""
+    known = cast("dict[str, Any]", value if isinstance(value, dict) else {})
+    target = known.get("$ref") if len(known) == 1 else None
+    if isinstance(target, str):
+        return target if ids.is_id(target) else None
+    parts = cast("dict[str, Any]", target if isinstance(target, dict) else {})
+    return parts if {"block_document_id", "block_document_slug"} & set(parts) else None
 
 
 def _explain(problem: pydantic.ValidationError, what: str) -> str:
@@ -91,7 +114,9 @@ def json_text(value: Any) -> str:
         ParameterTypeError: There is none.
     """
     try:
-        return pydantic_core.to_json(value, inf_nan_mode="null").decode()
+        return pydantic_core.to_json(
+            value, inf_nan_mode="null", context={"blocks": "references"}
+        ).decode()
     except pydantic_core.PydanticSerializationError as problem:
         msg = f"a {type(value).__name__} has no JSON form ({problem})."
         raise errors.ParameterTypeError(msg) from None

@@ -45,8 +45,19 @@ def schema(
     if raw.get("required"):
         document["required"] = raw["required"]
     if definitions:
-        document["definitions"] = definitions
+        document["definitions"] = {
+            name: _with_reference(definition) for name, definition in definitions.items()
+        }
     return document
+
+
+def _with_reference(definition: dict[str, Any]) -> dict[str, Any]:
+    """Let a saved block be named, as ``{"$ref": ...}``, where its fields could be given."""
+    if "block_type_slug" not in definition or "required" not in definition:
+        return definition
+    required = definition["required"]
+    rest = {key: value for key, value in definition.items() if key != "required"}
+    return {**rest, "if": {"required": ["$ref"]}, "then": {}, "else": {"required": required}}
 
 
 _GOOGLE_SECTION = re.compile(r"^(Args|Arguments|Parameters|Params):\s*$")

@@ -8,27 +8,48 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextvars import ContextVar
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from headgate import settings
 from headgate.core import errors, runs, states
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from headgate.concurrency._keeper import Keeper
+    from headgate.engine.durable import Calls
     from headgate.engine.interruption import Interruption
     from headgate.engine.lineage import Lineage
+    from headgate.engine.pausing import Gate
+    from headgate.engine.reattachment import Subflows
     from headgate.engine.recording import Recorder
+    from headgate.engine.task_transactions import TaskTransaction
     from headgate.flows import Flow
+    from headgate.results import ResultStore
     from headgate.task_runners import TaskRunner
     from headgate.tasks import Task
+    from headgate.transactions import BaseTransaction
 
-__all__ = ["FlowRunContext", "TaskRunContext", "current_tags", "get_run_context", "tags"]
+__all__ = [
+    "FlowRunContext",
+    "TaskRunContext",
+    "current_tags",
+    "get_run_context",
+    "hydrated_context",
+    "serialize_context",
+    "tags",
+    "with_context",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _flow: ContextVar[FlowRunContext | None] = ContextVar("headgate_flow_run", default=None)
 _task: ContextVar[TaskRunContext | None] = ContextVar("headgate_task_run", default=None)
+_transaction: ContextVar[BaseTransaction | None] = ContextVar("headgate_transaction", default=None)
 _tags: ContextVar[frozenset[str]] = ContextVar("headgate_tags", default=frozenset())
 
 
@@ -43,22 +64,35 @@ class FlowRunContext:
         log_prints: Whether prints are logged.
         recorder: Takes what happens in the run, for the server.
         interruption: How the run is stopped from outside.
+        gate: What the run passes before each task; closed while it is paused.
         submitted: Futures of ``concurrent.futures`` of submitted tasks that have not ended.
+        tag_keeper: Knows which tags are limited; None before the first task with tags.
         lineage: Knows which values are results of which runs.
         attempt: Which attempt of the run this is; 1 is the first.
+        parent: The flow run that called it; None: nobody, or not from this process.
+        persist_result: Whether results are kept, of the run and of tasks that do not say.
+        calls: What is recorded of the calls of a durable flow; None for any other.
+        subflows: The subflows that earlier attempts have called; None in other processes.
     """
 
     __slots__ = (
         "_calls",
+        "_result_store",
         "attempt",
+        "calls",
         "flow",
         "flow_run",
+        "gate",
         "interruption",
         "lineage",
         "log_prints",
         "parameters",
+        "parent",
+        "persist_result",
         "recorder",
+        "subflows",
         "submitted",
+        "tag_keeper",
         "task_runner",
     )
 
@@ -69,12 +103,15 @@ class FlowRunContext:
         flow_run: runs.FlowRun,
         recorder: Recorder,
         interruption: Interruption,
+        gate: Gate,
         lineage: Lineage,
         log_prints: bool,
     ) -> None:
         """Make a context for a run that has not started."""
         self.interruption = interruption
+        self.gate = gate
         self.submitted: set[Future[Any]] = set()
+        self.tag_keeper: Keeper | None = None
         self.flow = flow
         self.flow_run = flow_run
         self.recorder = recorder
@@ -82,8 +119,53 @@ class FlowRunContext:
         self.log_prints = log_prints
         self.parameters: Mapping[str, Any] = {}
         self.task_runner: TaskRunner | None = None
+        self.parent: FlowRunContext | None = None
+        self.persist_result = False
+        self._result_store: ResultStore | None = None
         self.attempt = 1
+        self.calls: Calls | None = None
+        self.subflows: Subflows | None = None
         self._calls: dict[str, itertools.count[int]] = {}
+
+    def inherit(self, parent: FlowRunContext | None) -> None:
+        """Take from the calling run, or the settings, what the flow does not say of results."""
+        self.parent = parent
+        if self.flow.persist_result is not None:
+            self.persist_result = self.flow.persist_result
+        elif parent is not None:
+            self.persist_result = parent.persist_result
+        else:
+            self.persist_result = settings.current().results_persist_by_default
+
+    def take_results(self, persist: bool, store: ResultStore | None) -> None:
+        """Keep results as the run does in the process where it executes."""
+        self.persist_result = persist
+        self._result_store = store
+
+    @property
+    def named_result_store(self) -> ResultStore | None:
+        """The result store, where a flow says where or how results are kept; for the engine."""
+        around: FlowRunContext | None = self
+        while around is not None:
+            if around.flow.result_storage is not None or around.flow.result_serializer is not None:
+                return self.result_store
+            around = around.parent
+        return None
+
+    @property
+    def result_store(self) -> ResultStore:
+        """What keeps the results of the run; made when it is asked for.
+
+        Raises:
+            ConfigurationError: The settings name a serializer that is not there.
+        """
+        if self._result_store is None:
+            from headgate import results  # loads what writes results
+
+            parent = self.parent
+            around = results.ResultStore() if parent is None else parent.result_store
+            self._result_store = around.update_for_flow(self.flow)
+        return self._result_store
 
     @classmethod
     def get(cls) -> FlowRunContext | None:
@@ -97,6 +179,10 @@ class FlowRunContext:
             # setdefault, because another thread may have been first.
             counter = self._calls.setdefault(task_key, itertools.count())
         return next(counter)
+
+    def next_pause(self) -> str:
+        """Return the key of the next pause: the nth one of each attempt has the same."""
+        return str(self.next_call(""))
 
     def begin_attempt(self, attempt: int) -> None:
         """Count calls anew: the nth call of a task in each attempt has the same key."""
@@ -123,10 +209,18 @@ class TaskRunContext:
         run_count: How many times it entered Running.
         state: Where the run stands.
         log_prints: Whether prints are logged.
+        around: The transaction of the block around the call.
+        caller: The task run that called it, from this process.
+        transaction: That of the run; None where it needs none.
+        call_key: In a durable flow, which call this is; before that is known, within which call
+            it is made.
     """
 
     __slots__ = (
         "args",
+        "around",
+        "call_key",
+        "caller",
         "create_time",
         "dynamic_key",
         "flow",
@@ -140,6 +234,7 @@ class TaskRunContext:
         "start_time",
         "state",
         "task",
+        "transaction",
         "upstream_run_ids",
     )
 
@@ -172,6 +267,10 @@ class TaskRunContext:
         self.run_count = 0
         self.state: states.State | None = None
         self.log_prints = False
+        self.call_key = ""
+        self.around = _transaction.get()
+        self.caller: TaskRunContext | None = None
+        self.transaction: TaskTransaction | None = None
 
     @classmethod
     def get(cls) -> TaskRunContext | None:
@@ -182,6 +281,28 @@ class TaskRunContext:
     def parameters(self) -> dict[str, Any]:
         """What the task is called with, by name, defaults included."""
         return self.task.signature.bind(self.args, self.kwargs)
+
+    @property
+    def persist_result(self) -> bool:
+        """Whether the result is kept: as the task says, else its flow, else the settings."""
+        given, flow = self.task.persist_result, self.flow
+        if given is not None:
+            return given
+        if flow is not None:
+            return flow.persist_result
+        return settings.current().results_persist_by_default
+
+    @property
+    def result_store(self) -> ResultStore:
+        """What keeps the result of the run.
+
+        Raises:
+            ConfigurationError: The settings name a serializer that is not there.
+        """
+        from headgate import results  # loads what writes results
+
+        store = results.ResultStore() if self.flow is None else self.flow.result_store
+        return store.update_for_task(self.task)
 
     @property
     def flow_run(self) -> runs.FlowRun | None:
@@ -260,6 +381,48 @@ def current_tags() -> frozenset[str]:
     return _tags.get()
 
 
+def serialize_context() -> dict[str, Any]:
+    """Return the runs, tags and settings that hold here, for code elsewhere.
+
+    Returns:
+        What ``hydrated_context`` takes: facts, which can be pickled where the arguments of the
+        task can.
+    """
+    from headgate.engine import carrying
+
+    return carrying.serialize()
+
+
+@contextlib.contextmanager
+def hydrated_context(serialized_context: Mapping[str, Any] | None = None) -> Generator[None]:
+    """Be in the runs that were serialized, in another process, for a ``with`` block.
+
+    On the same machine all that happens is recorded as in the run itself, for as long as the run
+    executes. Elsewhere log lines go to the server, and tasks that are called are not recorded.
+
+    Args:
+        serialized_context: What ``serialize_context`` returned; None: nothing changes.
+    """
+    from headgate.engine import carrying
+
+    with carrying.hydrated(serialized_context):
+        yield
+
+
+def with_context(fn: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that runs in the runs, tags and settings that hold here.
+
+    For threads and processes of one's own: ``executor.submit(with_context(work), item)`` lets
+    ``get_run_logger`` and tasks in ``work`` find their run, whatever the executor.
+
+    Args:
+        fn: The function; for other processes it must be fit to be pickled.
+    """
+    from headgate.engine.carrying import WithContext
+
+    return WithContext(fn)
+
+
 @contextlib.contextmanager
 def executing(flow: FlowRunContext | None, task: TaskRunContext | None) -> Generator[None]:
     """Make runs the current ones for the length of a ``with`` block. For the engine."""
@@ -271,6 +434,18 @@ def executing(flow: FlowRunContext | None, task: TaskRunContext | None) -> Gener
     finally:
         _flow.set(flow_before)
         _task.set(task_before)
+
+
+def current_transaction() -> BaseTransaction | None:
+    """Return the transaction of the surrounding block; see ``transactions.get_transaction``."""
+    return _transaction.get()
+
+
+def enter_transaction(transaction: BaseTransaction | None) -> BaseTransaction | None:
+    """Make a transaction the current one; return the one before."""
+    before = _transaction.get()
+    _transaction.set(transaction)
+    return before
 
 
 def enter_task(task: TaskRunContext | None) -> TaskRunContext | None:

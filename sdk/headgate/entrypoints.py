@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _importing = threading.RLock()
 
-__all__ = ["Entrypoint", "load", "load_flow", "of_function", "parse"]
+__all__ = ["Entrypoint", "load", "load_flow", "load_module", "of_function", "parse"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,26 @@ def load(entrypoint: str, path: str | os.PathLike[str] | None = None) -> Any:
         ScriptError: The code raised while it was imported; the cause is attached.
     """
     return _find(_import(parse(entrypoint), path), parse(entrypoint).qualname, entrypoint)
+
+
+def load_module(source: str, path: str | os.PathLike[str] | None = None) -> ModuleType:
+    """Import a file or a module.
+
+    Args:
+        source: ``path/to/file.py`` or ``package.module``.
+        path: As for ``load``.
+
+    Raises:
+        MissingFlowError: There is no such file or module.
+        ScriptError: The code raised while it was imported; the cause is attached.
+    """
+    is_file = source.endswith(".py") or os.sep in source
+    return _import(
+        Entrypoint(
+            file=source if is_file else None, module=None if is_file else source, qualname=""
+        ),
+        path,
+    )
 
 
 def load_flow(entrypoint: str, path: str | os.PathLike[str] | None = None) -> Flow[..., Any]:

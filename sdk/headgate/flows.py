@@ -16,7 +16,9 @@ from typing import (
     NoReturn,
     ParamSpec,
     SupportsIndex,
+    TypedDict,
     TypeVar,
+    Unpack,
     cast,
     overload,
 )
@@ -30,6 +32,9 @@ from headgate.states import State, StateType
 if TYPE_CHECKING:
     from headgate.core.runs import FlowRun
     from headgate.deployments import RunnerDeployment
+    from headgate.deployments.remote import Origin
+    from headgate.futures import FlowRunFuture, FutureList
+    from headgate.serializers import Serializer
     from headgate.task_runners import TaskRunner
 
 __all__ = ["Flow", "FlowHook", "flow"]
@@ -43,6 +48,35 @@ SelfT = TypeVar("SelfT")
 FlowHook = Callable[["Flow[..., Any]", "FlowRun", State[Any]], Any]
 RetryCondition = Callable[["Flow[..., Any]", "FlowRun", State[Any]], Any]
 
+if TYPE_CHECKING:
+
+    class FlowOptions(TypedDict, total=False):
+        """The options of ``flow``, for type checkers; ``Flow.__init__`` has them with defaults."""
+
+        name: str | None
+        version: str | None
+        flow_run_name: str | Callable[[], str] | None
+        retries: int | None
+        retry_delay_seconds: RetryDelay | None
+        retry_jitter_factor: float | None
+        retry_condition_fn: RetryCondition | None
+        task_runner: type[TaskRunner] | TaskRunner | None
+        description: str | None
+        timeout_seconds: float | datetime.timedelta | None
+        validate_parameters: bool
+        log_prints: bool | None
+        on_completion: Iterable[FlowHook] | None
+        on_failure: Iterable[FlowHook] | None
+        on_cancellation: Iterable[FlowHook] | None
+        on_crashed: Iterable[FlowHook] | None
+        on_running: Iterable[FlowHook] | None
+        persist_result: bool | None
+        result_storage: Any
+        result_serializer: Serializer[Any] | str | None
+        cache_result_in_memory: bool
+        durable: bool
+
+
 #: They have a meaning in URLs, in queries or on the page.
 _BANNED = frozenset("/%&><")
 
@@ -53,6 +87,11 @@ class Flow(Generic[P, R]):
     Calling it makes a flow run that the server knows of, validates the parameters, and runs the
     function. A call within another flow makes a subflow.
     """
+
+    #: Whether it stands for one task that was called outside of flows.
+    is_task_root = False
+    #: Where its code is, if that is not here; see ``from_source``.
+    origin: Origin | None = None
 
     def __init__(
         self,
@@ -75,6 +114,11 @@ class Flow(Generic[P, R]):
         on_cancellation: Iterable[FlowHook] | None = None,
         on_crashed: Iterable[FlowHook] | None = None,
         on_running: Iterable[FlowHook] | None = None,
+        persist_result: bool | None = None,
+        result_storage: Any = None,
+        result_serializer: Serializer[Any] | str | None = None,
+        cache_result_in_memory: bool = True,
+        durable: bool = False,
     ) -> None:
         """Make a flow of a function; see ``flow`` for the options.
 
@@ -107,6 +151,11 @@ class Flow(Generic[P, R]):
         self.on_cancellation_hooks = _hooks(on_cancellation, "on_cancellation")
         self.on_crashed_hooks = _hooks(on_crashed, "on_crashed")
         self.on_running_hooks = _hooks(on_running, "on_running")
+        self._set_results(persist_result, result_storage, result_serializer)
+        self.cache_result_in_memory = _options.checked_flag(
+            cache_result_in_memory, "cache_result_in_memory"
+        )
+        self.durable = _options.checked_flag(durable, "durable")
         self._use_function()
         self.__name__ = _name_of(fn)
         self.__qualname__ = getattr(fn, "__qualname__", self.__name__)
@@ -121,6 +170,17 @@ class Flow(Generic[P, R]):
         self.isgenerator = inspect.isgeneratorfunction(fn)
         self.isasync = inspect.iscoroutinefunction(fn) or self.isasyncgenerator
         self.signature = parameter_codec.Signature(fn, kind="flow")
+
+    def _set_results(
+        self, persist: bool | None, storage: Any, serializer: Serializer[Any] | str | None
+    ) -> None:
+        self._persist_result = _options.checked_choice(persist, "persist_result")
+        self.result_storage = _options.result_storage(storage)
+        self.result_serializer: Serializer[Any] | None = _options.result_serializer(serializer)
+        #: None: as the calling flow, or else the settings, have it.
+        self.persist_result = self._persist_result
+        if persist is None and (storage is not None or serializer is not None):
+            self.persist_result = True
 
     def _set_retries(
         self, count: int | None, delay: RetryDelay | None, jitter_factor: float | None
@@ -265,9 +325,122 @@ class Flow(Generic[P, R]):
             CancelledRun: The run was cancelled.
             Exception: What the function raised, when no retry is left.
         """
-        from headgate.engine import flow_engine
+        from headgate.engine import flow_engine, visualizing
 
+        drawing = visualizing.current()
+        if drawing is not None:
+            parameters = self.signature.bind(args, kwargs)
+            return drawing.call(self, parameters, wait_for, return_state=return_state)
         return flow_engine.call(self, args, kwargs, wait_for, return_state=return_state)
+
+    # --- Running many of it ---
+
+    @overload
+    def submit(
+        self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any
+    ) -> State[Any]: ...
+
+    @overload
+    def submit(
+        self: Flow[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        return_state: Literal[False] = False,
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> FlowRunFuture[T]: ...
+
+    @overload
+    def submit(
+        self,
+        *args: Any,
+        return_state: Literal[False] = False,
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> FlowRunFuture[R]: ...
+
+    def submit(
+        self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
+    ) -> Any:
+        """Run the flow beside what goes on here.
+
+        Within a flow it is a subflow, executed by the flow's task runner; the flow run waits for
+        it at its end, and stops it where it is stopped itself. Outside of flows it is a flow run
+        on a thread, and the process waits for it at its end.
+
+        Args:
+            *args: What the function is called with; futures are waited for by the run.
+            return_state: Wait for the end, and return the final state.
+            wait_for: Futures that must be completed first; their results are not used.
+            **kwargs: What the function is called with, by name.
+
+        Returns:
+            A future of the result.
+
+        Raises:
+            ParameterBindError: The arguments do not fit the flow.
+            ServerStartError: No server is configured and the embedded one did not start.
+        """
+        runner = _runner_here()
+        future = runner.submit_flow(self, self.signature.bind(args, kwargs), wait_for)
+        if not return_state:
+            return future
+        future.wait()
+        return future.state
+
+    @overload
+    def map(
+        self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any
+    ) -> list[State[Any]]: ...
+
+    @overload
+    def map(
+        self: Flow[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        return_state: Literal[False] = False,
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> FutureList[T]: ...
+
+    @overload
+    def map(
+        self,
+        *args: Any,
+        return_state: Literal[False] = False,
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> FutureList[R]: ...
+
+    def map(
+        self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
+    ) -> Any:
+        """Run the flow once for each of many values; see ``submit`` and ``Task.map``.
+
+        Args:
+            *args: Iterables of one length, or what is passed whole.
+            return_state: Wait for all to end, and return their final states.
+            wait_for: Futures that must be completed first; their results are not used.
+            **kwargs: The same by name; ``max_concurrency`` and ``batch_size`` as in ``Task.map``.
+
+        Returns:
+            The futures, in order.
+
+        Raises:
+            MappingMissingIterable: There is nothing to iterate over.
+            MappingLengthMismatch: The iterables differ in length.
+        """
+        from headgate.engine import mapping, progress
+
+        options, kwargs = mapping.options(self.signature, kwargs)
+        if options.deferred:
+            msg = "deferred is for tasks; leave flow runs to runners by run_deployment."
+            raise TypeError(msg)
+        calls = mapping.arguments(self.signature, args, kwargs)
+        futures = _runner_here().map_flow(self, calls, wait_for, **options.given)
+        progress.show(self.name, futures)
+        if not return_state:
+            return futures
+        futures.wait()
+        return [future.state for future in futures]
 
     # --- Variants of it ---
 
@@ -294,7 +467,7 @@ class Flow(Generic[P, R]):
         bound._use_function()
         return bound
 
-    def with_options(self, **options: Any) -> Flow[P, R]:
+    def with_options(self, **options: Unpack[FlowOptions]) -> Flow[P, R]:
         """Return a copy of the flow with other options.
 
         Args:
@@ -322,11 +495,43 @@ class Flow(Generic[P, R]):
             "on_cancellation": self.on_cancellation_hooks,
             "on_crashed": self.on_crashed_hooks,
             "on_running": self.on_running_hooks,
+            "persist_result": self._persist_result,
+            "result_storage": self.result_storage,
+            "result_serializer": self.result_serializer,
+            "cache_result_in_memory": self.cache_result_in_memory,
+            "durable": self.durable,
             **options,
         }
         made = Flow(self.fn, **merged)
         made._wrapper = self._wrapper
+        made.origin = self.origin
         return made
+
+    # --- Where it comes from ---
+
+    @staticmethod
+    def from_source(source: Any, entrypoint: str) -> Flow[..., Any]:
+        """Load a flow whose code is elsewhere; runners of its deployments get it from there, too.
+
+        Args:
+            source: A URL, a path, a storage of ``headgate.runner.storage``, or a block with files.
+            entrypoint: Where the flow is in that code: ``path/to/file.py:function``.
+
+        Raises:
+            StorageError: The code could not be got.
+            MissingFlowError: There is no such flow in it.
+            ScriptError: The code raised while it was imported.
+        """
+        from headgate.deployments import remote
+
+        return remote.load_flow(source, entrypoint)
+
+    @staticmethod
+    async def afrom_source(source: Any, entrypoint: str) -> Flow[..., Any]:
+        """Do what ``from_source`` does, in a coroutine; the code is got on a thread."""
+        from headgate.deployments import remote
+
+        return await remote.aload_flow(source, entrypoint)
 
     # --- Deployments of it; see ``headgate.deployments`` ---
 
@@ -388,6 +593,42 @@ class Flow(Generic[P, R]):
 
         return await adeploy_flow(self, name, work_pool_name, **options)
 
+    # --- What it looks like ---
+
+    def visualize(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Draw the flow's tasks and subflows, as a picture beside, and show it.
+
+        The flow is called, but its tasks and subflows are not executed. Where the flow looks at
+        what a task returns, give the task a ``viz_return_value``.
+
+        Args:
+            *args: What the flow is called with.
+            **kwargs: What the flow is called with, by name.
+
+        Raises:
+            GraphvizExecutableNotFoundError: Graphviz is not installed.
+            FlowVisualizationError: The flow raised.
+        """
+        from headgate.engine import visualizing
+
+        visualizing.render(visualizing.draw(self, args, kwargs), self.name)
+
+    async def avisualize(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Do what ``visualize`` does, in a coroutine."""
+        from headgate.engine import visualizing
+
+        visualizing.render(await visualizing.adraw(self, args, kwargs), self.name)
+
+    def generate_mermaid_graph(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Draw the flow's tasks and subflows as text for Mermaid; see ``visualize``.
+
+        Raises:
+            FlowVisualizationError: The flow raised.
+        """
+        from headgate.engine import visualizing
+
+        return visualizing.mermaid(visualizing.draw(self, args, kwargs))
+
     # --- Hooks as decorators ---
 
     def on_completion(self, fn: FlowHook) -> FlowHook:
@@ -432,6 +673,17 @@ class Flow(Generic[P, R]):
     def __repr__(self) -> str:
         """``<Flow 'etl'>``."""
         return f"<Flow {self.name!r}>"
+
+
+def _runner_here() -> Any:
+    from headgate.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    if context is not None and context.task_runner is not None:
+        return context.task_runner
+    from headgate.engine import submission, visualizing
+
+    return visualizing.current() or submission.loose_runner()
 
 
 def _name_of(fn: Any) -> str:
@@ -481,67 +733,71 @@ def _hooks(hooks: Iterable[FlowHook] | None, option: str) -> list[FlowHook]:
     return made
 
 
-@overload
-def flow(fn: Callable[P, R], /) -> Flow[P, R]: ...
+class FlowDecorator:
+    """What ``flow`` is: the decorator, and the way to flows whose code is elsewhere."""
+
+    from_source = staticmethod(Flow.from_source)
+    afrom_source = staticmethod(Flow.afrom_source)
+
+    @overload
+    def __call__(self, fn: Callable[P, R], /, **options: Unpack[FlowOptions]) -> Flow[P, R]: ...
+
+    @overload
+    def __call__(
+        self, /, **options: Unpack[FlowOptions]
+    ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+
+    def __call__(self, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Make a flow of a function: ``@flow`` or ``@flow(retries=3)``.
+
+        Args:
+            fn: The function, sync or async, or a generator of either kind.
+            **options: As follows.
+
+        The options are:
+
+        - ``name``: default: that of the function, with ``-`` for ``_``.
+        - ``version``: default: a hash of the file.
+        - ``flow_run_name``: the names of its runs: a template of its parameters such as
+          ``"etl-{day}"``, or a function that returns a name. Default: as in ``brave-otter``.
+        - ``retries``: attempts after the first. Default: 0.
+        - ``retry_delay_seconds``: waiting time before each: a number, a list, or a function of the
+          number of retries that returns a list.
+        - ``retry_jitter_factor``: a delay d becomes a random one between d and d * (1 + factor).
+        - ``retry_condition_fn``: called with (flow, flow run, state) after a failure; False: do not
+          try again.
+        - ``task_runner``: where submitted tasks run. Default: ``ThreadPoolTaskRunner()``.
+        - ``description``: default: its docstring.
+        - ``timeout_seconds``: how long an attempt may take. Default: for ever.
+        - ``validate_parameters``: check parameters against annotations and coerce them. Default:
+          True.
+        - ``log_prints``: whether prints become log lines. Default: as the calling flow has it.
+        - ``on_completion``, ``on_failure``, ``on_cancellation``, ``on_crashed``, ``on_running``:
+          lists of functions that are called with (flow, flow run, state).
+        - ``persist_result``: keep the result, and those of tasks that do not say, where other
+          processes find them. Default: True where an option here says where or how; else as the
+          calling flow, or else the setting ``results_persist_by_default``, has it.
+        - ``result_storage``: where results are kept, of its tasks and subflows, too: a saved block,
+          its name as ``type/name``, or a Path. Default: as the calling flow, or else the settings.
+        - ``result_serializer``: how results are written: ``pickle``, ``json``, ``compressed/json``,
+          or a ``Serializer``. Default: as the calling flow, or else the settings.
+        - ``cache_result_in_memory``: False lets the result go from this process once it is kept.
+          Default: True.
+        - ``durable``: a run that is tried again, by its retries, by hand, or because its process
+          was lost, goes on from its point of failure: tasks that have completed return what they
+          returned, and are not called again. Each task returns when its result is committed, so
+          results must be fit to be pickled. Default: False.
+
+        Raises:
+            TypeError: An option does not fit.
+            ValueError: The name has a character that is not allowed.
+            ReservedArgumentError: A parameter has a name that every call takes already.
+        """
+
+        def decorate(fn: Callable[..., Any]) -> Flow[..., Any]:
+            return Flow(fn, **options)
+
+        return decorate if fn is None else decorate(fn)
 
 
-@overload
-def flow(
-    *,
-    name: str | None = None,
-    version: str | None = None,
-    flow_run_name: str | Callable[[], str] | None = None,
-    retries: int | None = None,
-    retry_delay_seconds: RetryDelay | None = None,
-    retry_jitter_factor: float | None = None,
-    retry_condition_fn: RetryCondition | None = None,
-    task_runner: type[TaskRunner] | TaskRunner | None = None,
-    description: str | None = None,
-    timeout_seconds: float | datetime.timedelta | None = None,
-    validate_parameters: bool = True,
-    log_prints: bool | None = None,
-    on_completion: Iterable[FlowHook] | None = None,
-    on_failure: Iterable[FlowHook] | None = None,
-    on_cancellation: Iterable[FlowHook] | None = None,
-    on_crashed: Iterable[FlowHook] | None = None,
-    on_running: Iterable[FlowHook] | None = None,
-) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
-
-
-def flow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """Make a flow of a function: ``@flow`` or ``@flow(retries=3)``.
-
-    Args:
-        fn: The function, sync or async, or a generator of either kind.
-        **options: As follows.
-
-    The options are:
-
-    - ``name``: default: that of the function, with ``-`` for ``_``.
-    - ``version``: default: a hash of the file.
-    - ``flow_run_name``: the names of its runs: a template of its parameters such as
-      ``"etl-{day}"``, or a function that returns a name. Default: as in ``brave-otter``.
-    - ``retries``: attempts after the first. Default: 0.
-    - ``retry_delay_seconds``: waiting time before each: a number, a list, or a function of the
-      number of retries that returns a list.
-    - ``retry_jitter_factor``: a delay d becomes a random one between d and d * (1 + factor).
-    - ``retry_condition_fn``: called with (flow, flow run, state) after a failure; False: do not
-      try again.
-    - ``task_runner``: where submitted tasks run. Default: ``ThreadPoolTaskRunner()``.
-    - ``description``: default: its docstring.
-    - ``timeout_seconds``: how long an attempt may take. Default: for ever.
-    - ``validate_parameters``: check parameters against annotations and coerce them. Default: True.
-    - ``log_prints``: whether prints become log lines. Default: as the calling flow has it.
-    - ``on_completion``, ``on_failure``, ``on_cancellation``, ``on_crashed``, ``on_running``: lists
-      of functions that are called with (flow, flow run, state).
-
-    Raises:
-        TypeError: An option does not fit.
-        ValueError: The name has a character that is not allowed.
-        ReservedArgumentError: A parameter has a name that every call takes already.
-    """
-
-    def decorate(fn: Callable[..., Any]) -> Flow[..., Any]:
-        return Flow(fn, **options)
-
-    return decorate if fn is None else decorate(fn)
+flow = FlowDecorator()

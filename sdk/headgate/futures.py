@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DoneAndNotDoneFutures",
+    "FlowRunFuture",
     "Future",
     "FutureList",
     "as_completed",
@@ -32,6 +34,8 @@ _clock = SystemClock()
 class Future(Generic[R]):
     """The future of a task run.
 
+    What it holds in the end is the final state with its result; the arguments are let go.
+
     A task runner of one's own makes it with the id of the run, and ends it with ``end``.
 
     Args:
@@ -40,6 +44,9 @@ class Future(Generic[R]):
         start_elsewhere: Called before a thread blocks on a run that only this very thread could
             execute; starts it on another one. Raises if that is too late.
     """
+
+    #: What kind of run, for messages.
+    _kind = "Task run"
 
     def __init__(
         self,
@@ -55,19 +62,35 @@ class Future(Generic[R]):
         self._ended: concurrent.futures.Future[State[R]] = concurrent.futures.Future()
 
     @property
+    def run_id(self) -> str:
+        """UUID text of the run."""
+        return self.task_run_id
+
+    @property
     def state(self) -> State[R]:
         """Where the run stands; does not wait."""
         if self._ended.done():
             return self._ended.result()
-        if self._current is None:
-            from headgate import states
+        current = self._current
+        return current() if current is not None else self._pending()
 
-            return states.Pending(task_run_id=self.task_run_id)
-        return self._current()
+    def _pending(self) -> State[R]:
+        from headgate import states
+
+        return states.Pending(task_run_id=self.task_run_id)
 
     def done(self) -> bool:
         """Say whether the run has ended."""
         return self._ended.done()
+
+    def begin(
+        self,
+        current: Callable[[], State[Any]],
+        start_elsewhere: Callable[[], None] | None = None,
+    ) -> None:
+        """Say who knows of the run now that it was made; for task runners. See the arguments."""
+        self._current = current
+        self._start_elsewhere = start_elsewhere
 
     def end(self, state: State[Any]) -> None:
         """Set the state that the run ended in; for task runners. Runs the callbacks."""
@@ -119,7 +142,7 @@ class Future(Generic[R]):
         """Await the result of the run; see ``result``."""
         await self.wait_async(timeout)
         self._demand(timeout)
-        return self.state.result(raise_on_failure)
+        return await self.state.aresult(raise_on_failure)
 
     aresult = result_async
 
@@ -147,12 +170,63 @@ class Future(Generic[R]):
 
     def _demand(self, timeout: float | None) -> None:
         if not self._ended.done():
-            msg = f"Task run {self.task_run_id} did not end within {timeout} seconds; wait longer."
+            msg = f"{self._kind} {self.run_id} did not end within {timeout} seconds; wait longer."
             raise TimeoutError(msg)
+
+    def __del__(self) -> None:
+        """Warn where nobody will ever hear how the run ended."""
+        # An error in the constructor leaves nothing to warn of.
+        ended = getattr(self, "_ended", None)
+        if ended is None or ended.done() or sys.is_finalizing():
+            return
+        from headgate.logging import get_logger
+
+        get_logger("futures").warning(
+            "A future was garbage collected before it resolved: that of %s %s. Call its wait() "
+            "or result().",
+            self._kind.lower(),
+            self.run_id,
+        )
 
     def __repr__(self) -> str:
         """``Future('0190...', Running())``."""
-        return f"Future({self.task_run_id!r}, {self.state!r})"
+        return f"{type(self).__name__}({self.run_id!r}, {self.state!r})"
+
+
+class FlowRunFuture(Future[R]):
+    """The future of a flow run, made by ``Flow.submit`` and ``Flow.map``.
+
+    Args:
+        flow_run_id: UUID text of the run.
+        task_run_id: The task run that stands for it in the flow run that submitted it; empty
+            where that was none.
+        current: Returns the state of the run while it has not ended.
+        start_elsewhere: As for ``Future``.
+    """
+
+    _kind = "Flow run"
+
+    def __init__(
+        self,
+        flow_run_id: str,
+        task_run_id: str = "",
+        *,
+        current: Callable[[], State[R]] | None = None,
+        start_elsewhere: Callable[[], None] | None = None,
+    ) -> None:
+        """Make the future of a run that has not ended."""
+        super().__init__(task_run_id, current=current, start_elsewhere=start_elsewhere)
+        self.flow_run_id = flow_run_id
+
+    @property
+    def run_id(self) -> str:
+        """UUID text of the run."""
+        return self.flow_run_id
+
+    def _pending(self) -> State[R]:
+        from headgate import states
+
+        return states.Pending(flow_run_id=self.flow_run_id)
 
 
 class FutureList(list[Future[T]]):
@@ -254,6 +328,6 @@ def resolve_futures_to_results(value: Any) -> Any:
         if not future.state.is_completed():
             if future.state.is_terminal:
                 raise get_state_exception(future.state)
-            msg = f"Task run {future.task_run_id} is {future.state.name} and has no result."
+            msg = f"The run {future.run_id} is {future.state.name} and has no result."
             raise errors.UnfinishedRun(msg, future.state)
     return resolve.values_of(value) if upstream.replace else value

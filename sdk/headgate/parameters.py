@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headgate import payloads
 from headgate.core import errors
 
 if typing.TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "encode",
     "encode_leniently",
     "jsonable",
+    "without_json",
 ]
 
 #: Arguments of a call that Headgate takes itself.
@@ -106,6 +108,11 @@ class Signature:
             self._positional_max = kinds.count(_Kind.POSITIONAL_OR_KEYWORD)
         self._annotations: dict[str, Any] | None = None
         self._model: type[pydantic.BaseModel] | None = None
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Pickle without what is made when it is needed, such as pydantic's model."""
+        made = {"_annotations": None, "_model": None}
+        return None, {name: made.get(name, getattr(self, name)) for name in self.__slots__}
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Give each argument its name, in the order of the signature, defaults included.
@@ -209,7 +216,7 @@ class Signature:
         """
         annotations = self.annotations
         if all(
-            name not in annotations or _fits(annotations[name], value)
+            _fits(annotations[name], value) if name in annotations else not _is_reference(value)
             for name, value in parameters.items()
         ):
             return dict(parameters)
@@ -248,8 +255,12 @@ def jsonable(value: Any) -> Any:
     return json.loads(_text(value))
 
 
-def encode(parameters: Mapping[str, Any]) -> dict[str, str]:
+def encode(parameters: Mapping[str, Any], *, plain: bool = False) -> dict[str, str]:
     """Turn parameters into JSON texts, for a run that somebody else executes.
+
+    Args:
+        parameters: The values by name.
+        plain: Whether others have to read them, so that no payload codec goes over them.
 
     Raises:
         ParameterTypeError: A value has no JSON form, or one that is too long.
@@ -257,7 +268,8 @@ def encode(parameters: Mapping[str, Any]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for name, value in parameters.items():
         try:
-            texts[name] = _text(value)
+            text = _text(value)
+            texts[name] = text if plain else payloads.encode_text(text)
         except errors.ParameterTypeError as problem:
             msg = f"Parameter {name!r} cannot be sent: {problem}"
             raise errors.ParameterTypeError(msg) from problem
@@ -277,11 +289,22 @@ def encode_leniently(
     warnings: list[str] = []
     for name, value in parameters.items():
         try:
-            texts[name] = _text(value)
+            texts[name] = payloads.encode_text(_text(value))
         except errors.ParameterTypeError as problem:
-            texts[name] = json.dumps(_short_repr(value))
+            texts[name] = payloads.encode_text(json.dumps(_short_repr(value)))
             warnings.append(f"Parameter {name!r} is recorded as its repr: {problem}")
     return texts, warnings
+
+
+def without_json(parameters: Mapping[str, Any]) -> list[str]:
+    """Return the names of parameters that ``encode_leniently`` turns into their ``repr``."""
+    found: list[str] = []
+    for name, value in parameters.items():
+        try:
+            _text(value)
+        except errors.ParameterTypeError:
+            found.append(name)
+    return found
 
 
 def decode(texts: Mapping[str, str]) -> dict[str, Any]:
@@ -289,11 +312,12 @@ def decode(texts: Mapping[str, str]) -> dict[str, Any]:
 
     Raises:
         ParameterTypeError: A text is not JSON.
+        ConfigurationError: A text was encoded by a payload codec that is not here.
     """
     values: dict[str, Any] = {}
     for name, text in texts.items():
         try:
-            values[name] = json.loads(text)
+            values[name] = json.loads(payloads.decode_text(text))
         except ValueError as problem:
             msg = f"Parameter {name!r} is not JSON: {problem}."
             raise errors.ParameterTypeError(msg) from None
@@ -351,6 +375,11 @@ def _fits(annotation: Any, value: Any) -> bool:
     if isinstance(annotation, types.UnionType):
         return any(_fits(option, value) for option in annotation.__args__)
     return type(value) is annotation and annotation in _PLAIN
+
+
+def _is_reference(value: Any) -> bool:
+    """Say whether a value stands for a saved block, which is loaded then."""
+    return type(value) is dict and "$ref" in value
 
 
 def _signature(fn: Callable[..., Any]) -> inspect.Signature:

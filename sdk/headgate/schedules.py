@@ -87,7 +87,7 @@ def Interval(  # noqa: N802  # a constructor by the name that users know
     Raises:
         InvalidArgument: The interval or the time zone is wrong.
     """
-    anchor = anchor_date or clock.SystemClock().now()
+    anchor = anchor_date or clock.process_clock.now()
     if anchor.tzinfo is None:
         anchor = anchor.replace(tzinfo=UTC)
     rule = deployments.IntervalRule(

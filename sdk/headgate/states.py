@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, TypeGuard, TypeVar, cast
 
 from headgate.core import errors, ids, states
-from headgate.core.clock import SystemClock
+from headgate.core.clock import process_clock as _clock
 from headgate.core.record import record
 from headgate.core.states import StateDetails, StateType
 
@@ -45,8 +45,6 @@ __all__ = [
 
 R = TypeVar("R", covariant=True)
 
-_clock = SystemClock()
-
 
 class _NotKept:
     """In the place of a result that is not in this process and was not stored."""
@@ -65,11 +63,13 @@ class State(states.State, Generic[R]):
     Attributes:
         data: The result of a completed run, the exception of one that failed; a payload where
             they are kept elsewhere.
+        payload: What the server is told of the result or the exception.
         flow_run_id: The flow run whose state this is; None for a state made by hand.
         task_run_id: The same for a task run.
     """
 
     data: Any = None
+    payload: states.Payload | None = None
     flow_run_id: str | None = None
     task_run_id: str | None = None
 
@@ -83,13 +83,14 @@ class State(states.State, Generic[R]):
 
         Args:
             raise_on_failure: Raise what made the run fail; otherwise it is returned.
-            retry_result_failure: Whether reading a stored result is tried again.
+            retry_result_failure: Whether reading a kept result is tried again for a while.
 
         Raises:
             UnfinishedRun: The run has not ended.
             UpstreamTaskError: It is NotReady: a run it builds on did not complete.
             PausedRun: It is paused.
-            MissingResult: It completed, and its result was not kept.
+            MissingResult: It completed, and its result was not kept, or has expired.
+            HeadgateError: Its result cannot be read here.
         """
         if self.type is StateType.PAUSED:
             msg = "The run is paused; its result is there when it was resumed and has completed."
@@ -104,16 +105,26 @@ class State(states.State, Generic[R]):
             if raise_on_failure:
                 raise exception
             return exception
-        if self.data is _NOT_KEPT or isinstance(self.data, states.Payload):
+        kept = self.payload if isinstance(self.data, _NotKept) else self.data
+        if kept is self.data and not isinstance(kept, states.Payload):
+            return kept
+        if kept is None:
             msg = "The run completed, and its result was not kept; let the run store what you need."
             raise errors.MissingResult(msg)
-        return self.data
+        from headgate import results  # loads what reads results
+
+        return results.read_payload(kept, retry=retry_result_failure)
 
     async def aresult(
         self, raise_on_failure: bool = True, retry_result_failure: bool = True
     ) -> Any:
         """Return the result of the run; see ``result``."""
-        return self.result(raise_on_failure, retry_result_failure)
+        if not isinstance(self.data, (_NotKept, states.Payload)):
+            return self.result(raise_on_failure, retry_result_failure)
+        import asyncio
+
+        # It has to be read from where it is kept.
+        return await asyncio.to_thread(self.result, raise_on_failure, retry_result_failure)
 
     def copy(self, **changes: Any) -> State[R]:
         """Return the same state with some fields changed."""
@@ -125,6 +136,10 @@ class State(states.State, Generic[R]):
             self, **{"id": ids.new_id(), "timestamp": _clock.now(), **changes}
         )
 
+    def without_data(self) -> State[R]:
+        """Return the same state without its result, which is read from where it is kept."""
+        return self.copy(data=_NOT_KEPT)
+
     def record(self) -> states.State:
         """Return what is stored and sent of it."""
         return states.State(
@@ -134,7 +149,7 @@ class State(states.State, Generic[R]):
             timestamp=self.timestamp,
             message=self.message,
             details=self.details,
-            data=self.data if isinstance(self.data, states.Payload) else None,
+            data=self.data if isinstance(self.data, states.Payload) else self.payload,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -162,6 +177,7 @@ def new(
     data: Any = None,
     details: StateDetails = states.NO_DETAILS,
     timestamp: datetime | None = None,
+    payload: states.Payload | None = None,
     flow_run_id: str | None = None,
     task_run_id: str | None = None,
 ) -> State[Any]:
@@ -174,6 +190,7 @@ def new(
         message=message or "",
         details=details,
         data=data,
+        payload=payload,
         flow_run_id=flow_run_id,
         task_run_id=task_run_id,
     )
@@ -377,6 +394,8 @@ def get_state_exception(state: State[Any]) -> BaseException:
         msg = f"The run is {state.name}; only one that failed, crashed or was cancelled has an "
         raise ValueError(msg + "exception.")
     data = state.data
+    if isinstance(data, states.Payload):
+        data = _restored(data)
     if isinstance(data, BaseException):
         return data
     if isinstance(data, State):
@@ -388,6 +407,17 @@ def get_state_exception(state: State[Any]) -> BaseException:
     if isinstance(data, str) and data:
         return wrapper(data, state)
     return wrapper(state.message or f"The run ended as {state.name}.", state)
+
+
+def _restored(kept: states.Payload) -> Any:
+    """Return the exception that the server was told of; None where it cannot be read here."""
+    from headgate import results  # loads what reads results
+
+    try:
+        return results.read_payload(kept, retry=False)
+    except errors.HeadgateError:
+        # The message of the state tells of it as well.
+        return None
 
 
 def raise_state_exception(state: State[Any]) -> None:

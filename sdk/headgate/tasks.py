@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -23,15 +24,19 @@ from typing import (
 
 from headgate import _options, parameters, settings
 from headgate import context as contexts
+from headgate._result_options import NOT_SET, NotSet, TaskResults
 from headgate.core import errors, retries
 from headgate.core.retries import RetryDelay, exponential_backoff
 from headgate.states import State, StateType
 
 if TYPE_CHECKING:
+    from headgate._distributed_future import DistributedFuture
+    from headgate.cache_policies import CachePolicy
     from headgate.core.runs import TaskRun
     from headgate.futures import Future, FutureList
+    from headgate.serializers import Serializer
 
-__all__ = ["Task", "TaskHook", "exponential_backoff", "task"]
+__all__ = ["Task", "TaskHook", "exponential_backoff", "task", "task_input_hash"]
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -41,6 +46,13 @@ SelfT = TypeVar("SelfT")
 #: Hears of a state of a task run; may be async.
 TaskHook = Callable[["Task[..., Any]", "TaskRun", State[Any]], Any]
 RetryCondition = Callable[["Task[..., Any]", "TaskRun", State[Any]], Any]
+#: Hears that a transaction was committed or rolled back; may be async.
+TransactionHook = Callable[..., Any]
+#: Makes the key of a call; None: it is not cached.
+CacheKeyFn = Callable[["contexts.TaskRunContext", dict[str, Any]], str | None]
+Hook = TypeVar("Hook", bound=Callable[..., Any])
+
+_RESULT_OPTIONS = tuple(field.name for field in dataclasses.fields(TaskResults))
 
 
 class Task(Generic[P, R]):
@@ -59,21 +71,35 @@ class Task(Generic[P, R]):
         description: str | None = None,
         tags: Iterable[str] | None = None,
         version: str | None = None,
-        task_run_name: str | Callable[..., str] | None = None,
+        task_run_name: str | Callable[..., Any] | None = None,
         retries: int | None = None,
         retry_delay_seconds: RetryDelay | None = None,
         retry_jitter_factor: float | None = None,
         retry_condition_fn: RetryCondition | None = None,
+        cache_policy: CachePolicy | NotSet | None = NOT_SET,
+        cache_key_fn: CacheKeyFn | None = None,
+        cache_expiration: datetime.timedelta | None = None,
+        persist_result: bool | None = None,
+        result_storage: Any = None,
+        result_storage_key: str | None = None,
+        result_serializer: Serializer[Any] | str | None = None,
+        cache_result_in_memory: bool = True,
+        refresh_cache: bool | None = None,
         timeout_seconds: float | datetime.timedelta | None = None,
+        isolate: bool = False,
         log_prints: bool | None = None,
         on_completion: Iterable[TaskHook] | None = None,
         on_failure: Iterable[TaskHook] | None = None,
         on_running: Iterable[TaskHook] | None = None,
+        on_rollback: Iterable[TransactionHook] | None = None,
+        on_commit: Iterable[TransactionHook] | None = None,
+        viz_return_value: Any = None,
     ) -> None:
         """Make a task of a function; see ``task`` for the options.
 
         Raises:
             TypeError: An option does not fit.
+            ConfigurationError: There is no serializer of the type given.
             ReservedArgumentError: A parameter has a name that every call takes already.
         """
         if not callable(fn) and not isinstance(fn, (staticmethod, classmethod)):
@@ -94,12 +120,30 @@ class Task(Generic[P, R]):
         self._set_retries(retries, retry_delay_seconds, retry_jitter_factor)
         self.retry_condition_fn = _options.checked_condition(retry_condition_fn, "task")
         self.timeout_seconds = _options.timeout_in_seconds(timeout_seconds)
+        self.isolate = isolate
         self.log_prints = log_prints
         self.on_completion_hooks = _hooks(on_completion, "on_completion")
         self.on_failure_hooks = _hooks(on_failure, "on_failure")
         self.on_running_hooks = _hooks(on_running, "on_running")
+        self.on_rollback_hooks = _hooks(on_rollback, "on_rollback", "(transaction)")
+        self.on_commit_hooks = _hooks(on_commit, "on_commit", "(transaction)")
+        self._set_results(
+            TaskResults(
+                cache_policy=cache_policy,
+                cache_key_fn=cache_key_fn,
+                cache_expiration=cache_expiration,
+                persist_result=persist_result,
+                result_storage=result_storage,
+                result_storage_key=result_storage_key,
+                result_serializer=result_serializer,
+                cache_result_in_memory=cache_result_in_memory,
+                refresh_cache=refresh_cache,
+            )
+        )
+        self.viz_return_value = viz_return_value
         self._task_key: str | None = None
         self._use_function()
+        self._check_isolate()
         self.__name__ = _name_of(fn)
         self.__qualname__ = getattr(fn, "__qualname__", self.__name__)
         self.__module__ = getattr(fn, "__module__", __name__)
@@ -117,6 +161,24 @@ class Task(Generic[P, R]):
         self.signature = parameters.Signature(fn, kind="task")
         self._arity = _arity(self.signature.raw)
 
+    def _set_results(self, given: TaskResults) -> None:
+        given.check()
+        self._results = given
+        self._cache_policy = given.policy(self.name)
+        self.persist_result = given.persistence()
+        self.cache_key_fn = given.cache_key_fn
+        self.cache_expiration = given.cache_expiration
+        self.result_storage = given.result_storage
+        self.result_storage_key = given.result_storage_key
+        self.result_serializer = cast("Serializer[Any] | None", given.result_serializer)
+        self.cache_result_in_memory = given.cache_result_in_memory
+        self.refresh_cache = given.refresh_cache
+
+    def _forget_cache_policy(self) -> None:
+        """Look for no earlier results; for copies of the engine, which go to other processes."""
+        self._results = dataclasses.replace(self._results, cache_policy=None, cache_key_fn=None)
+        self._cache_policy = self.cache_key_fn = None
+
     def _set_retries(
         self, count: int | None, delay: RetryDelay | None, jitter_factor: float | None
     ) -> None:
@@ -132,11 +194,28 @@ class Task(Generic[P, R]):
         if name is not None and not isinstance(name, str) and not callable(name):
             msg = f"task_run_name is {name!r}; use a template such as 'load-{{day}}' or a function."
             raise TypeError(msg)
-        if inspect.iscoroutinefunction(name):
-            msg = "task_run_name is an async function; use a sync one."
+
+    def _check_isolate(self) -> None:
+        if type(self.isolate) is not bool:
+            msg = f"isolate is {self.isolate!r}; use True or False."
+            raise TypeError(msg)
+        if self.isolate and (self.isgenerator or self.isasyncgenerator):
+            msg = (
+                f"Task {self.name!r} is a generator and cannot be isolated, for what it yields "
+                "is wanted here; return a list, or leave isolate away."
+            )
             raise TypeError(msg)
 
     # --- What it is ---
+
+    @property
+    def cache_policy(self) -> CachePolicy | None:
+        """Says which calls are the same call; None: no two are."""
+        if isinstance(self._cache_policy, NotSet):
+            from headgate import cache_policies  # only tasks that keep results pay for it
+
+            return cache_policies.DEFAULT
+        return self._cache_policy
 
     @property
     def retries(self) -> int:
@@ -172,8 +251,8 @@ class Task(Generic[P, R]):
         around = contexts.current_tags()
         return self._sorted_tags if not around else tuple(sorted(self.tags | around))
 
-    def run_name(self, context: contexts.TaskRunContext) -> str:
-        """Return the name of a run by ``task_run_name``.
+    def run_name(self, context: contexts.TaskRunContext) -> Any:
+        """Return the name of a run by ``task_run_name``; a coroutine where that is async.
 
         Raises:
             KeyError: The template names a parameter that the task does not have.
@@ -188,6 +267,14 @@ class Task(Generic[P, R]):
             name = template(parameters=context.parameters)
         else:
             name = template()
+        return name if inspect.iscoroutine(name) else self.checked_run_name(name)
+
+    def checked_run_name(self, name: Any) -> str:
+        """Return what ``task_run_name`` returned.
+
+        Raises:
+            TypeError: It is no name.
+        """
         if not isinstance(name, str):
             msg = f"task_run_name of task {self.name!r} returned {name!r}; return a text."
             raise TypeError(msg)
@@ -332,7 +419,11 @@ class Task(Generic[P, R]):
             *args: Iterables of one length, or what is passed whole.
             return_state: Wait for all to end, and return their final states.
             wait_for: Futures that must be completed first; their results are not used.
-            **kwargs: The same by name.
+            **kwargs: The same by name; and, unless the task has parameters of these names,
+                ``max_concurrency``: how many calls are under way at once (default: as many as
+                the runner executes; 1,000 if it has no limit), and ``batch_size``: how many of
+                them one thread executes one after the other, where each takes very little time;
+                and ``deferred``: leave the calls to task workers, as ``delay`` does.
 
         Returns:
             The futures, in order.
@@ -342,14 +433,83 @@ class Task(Generic[P, R]):
             MappingLengthMismatch: The iterables differ in length.
             MissingContextError: There is no flow run here.
         """
-        from headgate.engine import mapping
+        from headgate.engine import mapping, progress
 
+        options, kwargs = mapping.options(self.signature, kwargs)
+        if options.deferred:
+            calls = mapping.arguments(self.signature, args, kwargs)
+            return _defer_all(self, calls, wait_for)
         runner = _task_runner(self)
-        futures = runner.map(self, mapping.arguments(self.signature, args, kwargs), wait_for)
+        calls = mapping.arguments(self.signature, args, kwargs)
+        futures = runner.map(self, calls, wait_for, **options.given)
+        progress.show(self.name, futures)
         if not return_state:
             return futures
         futures.wait()
         return [future.state for future in futures]
+
+    # --- In the background ---
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> DistributedFuture[Any]:
+        """Have the task run by whoever serves it, in another process; does not wait.
+
+        Args:
+            *args: What the function is called with; futures are waited for first.
+            **kwargs: The same by name.
+
+        Returns:
+            A future of the result.
+
+        Raises:
+            ParameterBindError: The arguments do not fit the task.
+            SerializationError: An argument cannot be sent.
+        """
+        return self.apply_async(args, kwargs)
+
+    def apply_async(
+        self,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        wait_for: Any = None,
+        dependencies: Any = None,
+    ) -> DistributedFuture[Any]:
+        """Do what ``delay`` does.
+
+        Args:
+            args: What the function is called with; futures are waited for first.
+            kwargs: The same by name.
+            wait_for: Futures that must be completed first; their results are not used.
+            dependencies: Taken for code that gives it: what the arguments build on is known.
+
+        Raises:
+            ParameterBindError: The arguments do not fit the task.
+            SerializationError: An argument cannot be sent.
+        """
+        from headgate import _distributed_future
+        from headgate.engine import background, effects, resolve, visualizing
+
+        given, named = tuple(args or ()), dict(kwargs or {})
+        parameters = self.signature.bind(given, named)
+        drawing = visualizing.current()
+        if drawing is not None:
+            return drawing.submit(self, parameters, wait_for)
+        upstream = resolve.find((*given, *named.values()), wait_for, lineage=None)
+        effects.drive(upstream.wait())
+        if upstream.replace:
+            given = tuple(resolve.values_of(value) for value in given)
+            named = {name: resolve.values_of(value) for name, value in named.items()}
+        run, task_run_id = background.submit(self, given, named)
+        return _distributed_future.DistributedFuture(run, task_run_id)
+
+    def serve(self, **options: Any) -> None:
+        """Execute the runs of the task that were asked for by ``delay``.
+
+        Args:
+            **options: As for ``headgate.task_worker.serve``.
+        """
+        from headgate import task_worker
+
+        task_worker.serve(self, **options)
 
     # --- Variants of it ---
 
@@ -398,10 +558,15 @@ class Task(Generic[P, R]):
             "retry_jitter_factor": jitter_factor,
             "retry_condition_fn": self.retry_condition_fn,
             "timeout_seconds": self.timeout_seconds,
+            "isolate": self.isolate,
             "log_prints": self.log_prints,
             "on_completion": self.on_completion_hooks,
             "on_failure": self.on_failure_hooks,
             "on_running": self.on_running_hooks,
+            "on_rollback": self.on_rollback_hooks,
+            "on_commit": self.on_commit_hooks,
+            "viz_return_value": self.viz_return_value,
+            **{field: getattr(self._results, field) for field in _RESULT_OPTIONS},
             **options,
         }
         made = Task(self.fn, **merged)
@@ -421,6 +586,16 @@ class Task(Generic[P, R]):
     def on_running(self, fn: TaskHook) -> TaskHook:
         """Decorate a function that hears of runs that begin, retries included."""
         self.on_running_hooks.append(fn)
+        return fn
+
+    def on_rollback(self, fn: TransactionHook) -> TransactionHook:
+        """Decorate a function that hears that a run was rolled back: ``fn(transaction)``."""
+        self.on_rollback_hooks.append(fn)
+        return fn
+
+    def on_commit(self, fn: TransactionHook) -> TransactionHook:
+        """Decorate a function that hears that a run was committed: ``fn(transaction)``."""
+        self.on_commit_hooks.append(fn)
         return fn
 
     def __copy__(self) -> Task[P, R]:
@@ -461,7 +636,9 @@ def _name_of(fn: Any) -> str:
     return "unknown-lambda" if name == "<lambda>" else name
 
 
-def _hooks(hooks: Iterable[TaskHook] | None, option: str) -> list[TaskHook]:
+def _hooks(
+    hooks: Iterable[Hook] | None, option: str, arguments: str = "(task, task_run, state)"
+) -> list[Hook]:
     """Check hooks.
 
     Raises:
@@ -475,14 +652,26 @@ def _hooks(hooks: Iterable[TaskHook] | None, option: str) -> list[TaskHook]:
     made = list(hooks)
     for hook in made:
         if not callable(hook):
-            msg = f"{option} has {hook!r}; use functions of (task, task_run, state)."
+            msg = f"{option} has {hook!r}; use functions of {arguments}."
             raise TypeError(msg)
     return made
+
+
+def _defer_all(task: Any, calls: Iterable[Mapping[str, Any]], wait_for: Any) -> Any:
+    from headgate.futures import FutureList
+
+    made = (task.signature.call_arguments(call) for call in calls)
+    return FutureList[Any](task.apply_async(args, kwargs, wait_for) for args, kwargs in made)
 
 
 def _task_runner(task: Task[..., Any]) -> Any:
     context = contexts.FlowRunContext.get()
     if context is None or context.task_runner is None:
+        from headgate.engine import visualizing
+
+        drawing = visualizing.current()
+        if drawing is not None:
+            return drawing
         msg = (
             f"Task {task.name!r} can be submitted within a flow only, for the task runner is the "
             "flow's; call the task, or submit it in a flow."
@@ -515,16 +704,29 @@ def task(
     description: str | None = None,
     tags: Iterable[str] | None = None,
     version: str | None = None,
-    task_run_name: str | Callable[..., str] | None = None,
+    task_run_name: str | Callable[..., Any] | None = None,
     retries: int | None = None,
     retry_delay_seconds: RetryDelay | None = None,
     retry_jitter_factor: float | None = None,
     retry_condition_fn: RetryCondition | None = None,
+    cache_policy: CachePolicy | NotSet | None = NOT_SET,
+    cache_key_fn: CacheKeyFn | None = None,
+    cache_expiration: datetime.timedelta | None = None,
+    persist_result: bool | None = None,
+    result_storage: Any = None,
+    result_storage_key: str | None = None,
+    result_serializer: Serializer[Any] | str | None = None,
+    cache_result_in_memory: bool = True,
+    refresh_cache: bool | None = None,
     timeout_seconds: float | datetime.timedelta | None = None,
+    isolate: bool = False,
     log_prints: bool | None = None,
     on_completion: Iterable[TaskHook] | None = None,
     on_failure: Iterable[TaskHook] | None = None,
     on_running: Iterable[TaskHook] | None = None,
+    on_rollback: Iterable[TransactionHook] | None = None,
+    on_commit: Iterable[TransactionHook] | None = None,
+    viz_return_value: Any = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
@@ -549,10 +751,38 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     - ``retry_jitter_factor``: a delay d becomes a random one between d and d * (1 + factor).
     - ``retry_condition_fn``: called with (task, task run, state) after a failure; False: do not
       try again.
-    - ``timeout_seconds``: how long an attempt may take. Default: for ever.
+    - ``timeout_seconds``: how long an attempt may take. Default: for ever. Code on the main thread
+      is interrupted wherever it is. Code on another thread is interrupted between two
+      instructions of Python: a call that blocks in C, such as ``time.sleep`` or a query, ends
+      first. With ``isolate``, or a ``ProcessPoolTaskRunner``, nothing outlives its timeout by
+      more than a second.
+    - ``isolate``: execute the function in a process of its own, which is killed where it does
+      not end in time, and which may crash without harm to the flow run. Arguments and result
+      must be fit to be pickled. Default: False.
+    - ``persist_result``: keep the result where other processes find it. Default: True where an
+      option here is about caching or keeping results; else as the flow has it.
+    - ``cache_policy``: which calls are the same call, so that a kept result is used in the place
+      of calling the function again; see ``headgate.cache_policies``. Default: the same arguments
+      and source in the same flow run. None: no two calls are.
+    - ``cache_key_fn``: makes the key of a call of (task run context, parameters), in the place of
+      a policy.
+    - ``cache_expiration``: for how long a kept result is used: a ``timedelta``. Default: for ever.
+    - ``refresh_cache``: True calls the function all the same, and replaces the kept result.
+    - ``result_storage``: where results are kept: a saved block, its name as ``type/name``, or a
+      Path. Default: as the flow has it.
+    - ``result_storage_key``: a template of the key there, e.g. ``"sums/{parameters[day]}"``; it
+      may use ``flow_run``, ``task_run`` and ``deployment`` of ``headgate.runtime``, too.
+    - ``result_serializer``: how results are written: ``pickle``, ``json``, ``compressed/json``, or
+      a ``Serializer``. Default: as the flow has it.
+    - ``cache_result_in_memory``: False lets the result go from this process once it is kept.
+      Default: True.
+    - ``on_rollback``, ``on_commit``: lists of functions that are called with the transaction of
+      the run; see ``headgate.transactions``.
     - ``log_prints``: whether prints become log lines. Default: as the flow has it.
     - ``on_completion``, ``on_failure``, ``on_running``: lists of functions that are called with
       (task, task run, state).
+    - ``viz_return_value``: what it returns while a flow is drawn by ``Flow.visualize``, where
+      the flow looks at what it returns.
 
     Raises:
         TypeError: An option does not fit.
@@ -563,3 +793,14 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         return Task(fn, **options)
 
     return decorate if fn is None else decorate(fn)
+
+
+def task_input_hash(context: contexts.TaskRunContext, arguments: dict[str, Any]) -> str | None:
+    """Make the cache key of a call of its task and arguments: a ``cache_key_fn``.
+
+    Raises:
+        HashError: No hash can be made of an argument; it is named.
+    """
+    from headgate.utilities.hashing import hash_objects, stable_hash
+
+    return stable_hash(context.task.task_key, hash_objects(**arguments))

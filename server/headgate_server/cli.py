@@ -301,13 +301,13 @@ def reset(database_url: str | None, yes: bool) -> None:
 
 
 def _settings(**given: Any) -> Settings:
-    """Make the settings of what was given; the rest comes from the environment."""
+    """Make the settings of what was given; the rest comes from the environment and files."""
     import pydantic
 
     from headgate_server.settings import PREFIX, Settings
 
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        return Settings.read(**{n: value for n, value in given.items() if value is not None})
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])

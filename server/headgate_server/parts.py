@@ -8,7 +8,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
 from headgate.core.clock import Clock
+from headgate_server.services.artifacts import ArtifactService
+from headgate_server.services.blocks import BlockService
+from headgate_server.services.concurrency_limits import ConcurrencyLimitService
 from headgate_server.services.deployments import DeploymentService
+from headgate_server.services.encryption import Encryption, parse_keys
+from headgate_server.services.event_stream import EventStream
+from headgate_server.services.events import EventService
 from headgate_server.services.flow_runs import FlowRunService
 from headgate_server.services.flows import FlowService
 from headgate_server.services.logs import LogService
@@ -18,26 +24,45 @@ from headgate_server.services.loops.pauses import Pauses
 from headgate_server.services.loops.scheduler import Scheduler
 from headgate_server.services.notifier import Notifier
 from headgate_server.services.orchestration import Orchestration
+from headgate_server.services.run_inputs import RunInputService
 from headgate_server.services.scheduling import Scheduling
 from headgate_server.services.server_info import ServerInfoService, Setting
 from headgate_server.services.sessions import ConnectedStreams, StreamSettings
+from headgate_server.services.slot_line import SlotLine
+from headgate_server.services.slots import SlotService
 from headgate_server.services.streams import Streams, make_streams
 from headgate_server.services.task_runs import TaskRunService
+from headgate_server.services.variables import VariableService
 from headgate_server.services.work_pools import WorkPoolService
 from headgate_server.settings import Settings
 from headgate_server.storage.interface import Storage
+from headgate_server.transport.artifact import ArtifactServicer
+from headgate_server.transport.block import BlockServicer
+from headgate_server.transport.concurrency_limit import ConcurrencyLimitServicer
 from headgate_server.transport.deployment import DeploymentServicer
 from headgate_server.transport.engine import EngineServicer
+from headgate_server.transport.event import EventServicer
 from headgate_server.transport.flow import FlowServicer
 from headgate_server.transport.flow_run import FlowRunServicer
 from headgate_server.transport.lease import LeaseServicer
 from headgate_server.transport.log import LogServicer
+from headgate_server.transport.run_input import RunInputServicer
 from headgate_server.transport.server_info import ServerServicer
 from headgate_server.transport.task_run import TaskRunServicer
+from headgate_server.transport.variable import VariableServicer
 from headgate_server.transport.watch import WatchServicer
 from headgate_server.transport.work_pool import WorkPoolServicer
 
-_FEATURES = ("engine", "lease", "watch", "logs", "schedules")
+_FEATURES = (
+    "engine",
+    "lease",
+    "watch",
+    "logs",
+    "events",
+    "schedules",
+    "concurrency-limits",
+    "blocks",
+)
 
 #: What runs as long as the server does.
 Loop: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
@@ -79,11 +104,14 @@ def make_parts(
         rng=rng,
     )
     scheduling = Scheduling(new_id=new_id, rng=rng)
+    slot_line = SlotLine(storage, streams.notifier)
     return Parts(
         notifier=streams.notifier,
         connected=streams.connected,
         loops=(
             *streams.loops,
+            slot_line.run,
+            slot_line.run_tidying,
             *_unary_loops(settings, storage, orchestration, scheduling, new_id),
         ),
         servicers=(
@@ -91,6 +119,10 @@ def make_parts(
                 settings, storage, clock, orchestration, scheduling, new_id=new_id, rng=rng
             ),
             *_stream_servicers(streams, storage, clock, new_id),
+            ConcurrencyLimitServicer(
+                ConcurrencyLimitService(storage, streams.notifier, new_id=new_id),
+                SlotService(storage, streams.notifier, slot_line),
+            ),
         ),
     )
 
@@ -159,6 +191,11 @@ def _unary_servicers(
         FlowRunServicer(flow_runs, clock=clock, new_id=new_id),
         TaskRunServicer(TaskRunService(storage)),
         WorkPoolServicer(WorkPoolService(storage, new_id=new_id)),
+        VariableServicer(VariableService(storage, new_id=new_id)),
+        ArtifactServicer(ArtifactService(storage, new_id=new_id)),
+        BlockServicer(
+            BlockService(storage, encryption=_encryption(settings, storage), new_id=new_id)
+        ),
         ServerServicer(info),
     )
 
@@ -170,7 +207,19 @@ def _stream_servicers(
         EngineServicer(streams.engines, clock=clock, new_id=new_id),
         LeaseServicer(streams.runners),
         WatchServicer(streams.watch),
+        RunInputServicer(RunInputService(storage, streams.notifier, clock, new_id=new_id)),
         LogServicer(LogService(storage), streams.log_tail, clock=clock),
+        EventServicer(
+            EventService(storage), EventStream(storage, streams.notifier, clock), clock=clock
+        ),
+    )
+
+
+def _encryption(settings: Settings, storage: Storage) -> Encryption:
+    return Encryption(
+        parse_keys(settings.encryption_key.get_secret_value()),
+        # A storage that was handed in may be another one than the settings name.
+        key_file=settings.key_file if storage.database == "sqlite" else None,
     )
 
 

@@ -1,4 +1,7 @@
-"""The server's settings: ``HEADGATE_SERVER_*`` in the environment, or arguments."""
+"""The server's settings: arguments, ``HEADGATE_SERVER_*`` in the environment, files.
+
+The files are those in which clients find theirs: see ``headgate.core.configuration``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Any
 import pydantic
 import pydantic_settings
 
-from headgate.core import homes
+from headgate.core import configuration, homes
+from headgate_server.services import encryption
 from headgate_server.storage import holding
 
 PREFIX = "HEADGATE_SERVER_"
@@ -40,6 +44,9 @@ class Settings(pydantic_settings.BaseSettings):
         pause_interval_seconds: How often expired pauses are looked for.
         cancel_interval_seconds: How often overdue cancellations are looked for.
         scheduler_interval_seconds: How often schedules are topped up.
+        encryption_key: What blocks are encrypted with: 32 random bytes in URL-safe base64. Several
+            by commas: the first encrypts, all decrypt. Default: a file beside an SQLite
+            database, for this user alone; with PostgreSQL, in the database.
         shutdown_grace_seconds: How long calls may take to finish when the server stops.
     """
 
@@ -63,12 +70,28 @@ class Settings(pydantic_settings.BaseSettings):
     pause_interval_seconds: float = pydantic.Field(default=5, gt=0)
     cancel_interval_seconds: float = pydantic.Field(default=1, gt=0)
     scheduler_interval_seconds: float = pydantic.Field(default=60, gt=0)
+    encryption_key: pydantic.SecretStr = pydantic.SecretStr("")
     shutdown_grace_seconds: float = pydantic.Field(default=2, ge=0)
+
+    @pydantic.field_validator("encryption_key")
+    @classmethod
+    def _keys(cls, key: pydantic.SecretStr) -> pydantic.SecretStr:
+        encryption.parse_keys(key.get_secret_value())
+        return key
 
     @pydantic.field_validator("unix_socket")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().absolute() if path is not None else None
+
+    @classmethod
+    def read(cls, **given: Any) -> Settings:
+        """Make the settings of what was given, of the environment, and of files."""
+        values = _written_down()
+        if given.get("embedded"):
+            # It listens where those look who know of no server, and nowhere else.
+            values = {name: values[name] for name in values.keys() - _PLACES}
+        return cls(**{**values, **given})
 
     @property
     def database(self) -> str:
@@ -79,6 +102,12 @@ class Settings(pydantic_settings.BaseSettings):
     def database_file(self) -> Path | None:
         """The file of the database; None where it is none."""
         return holding.database_file(self.database)
+
+    @property
+    def key_file(self) -> Path | None:
+        """Where an SQLite database has the key that encrypts blocks; None for others."""
+        file = self.database_file
+        return file.with_name(f"{file.name}.key") if file is not None else None
 
     @property
     def home_socket(self) -> Path | None:
@@ -111,9 +140,25 @@ class Settings(pydantic_settings.BaseSettings):
         ]
 
 
+_PLACES = frozenset({"host", "port", "unix_socket"})
+
+
+def _written_down() -> dict[str, Any]:
+    """Return what files say of settings that the environment leaves open."""
+    layers = configuration.layers()
+    found: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        value = next(
+            (v for layer in layers if (v := layer.get(f"server_{name}")) is not None), None
+        )
+        if value is not None and not os.environ.get(PREFIX + name.upper()):
+            found[name] = value
+    return found
+
+
 def _default_database() -> str:
     """Return the database that an embedded server in this environment has."""
-    given = os.environ.get(f"{PREFIX}DATABASE_URL")
+    given = os.environ.get(f"{PREFIX}DATABASE_URL") or _written_down().get("database_url")
     return given or f"sqlite:///{homes.default_home() / homes.DATABASE_FILE}"
 
 

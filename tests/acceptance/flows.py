@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 
-from headgate import flow, task
+from headgate import flow, suspend_flow_run, task
+from headgate.input import RunInput
 
 _POLL = threading.Event()
 
@@ -59,6 +60,24 @@ def deaf(folder: str) -> str:
     """As ``steered``, but SIGTERM does not stop it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return steered.fn(folder)
+
+
+class Approval(RunInput):
+    """What ``suspends`` waits for."""
+
+    approved: bool
+
+
+@flow
+def suspends(folder: str) -> str:
+    """Suspend itself, and write down what it was told."""
+    here = pathlib.Path(folder)
+    with (here / "attempts").open("a") as attempts:
+        attempts.write(f"{os.getpid()}\n")
+    answer = suspend_flow_run(wait_for_input=Approval, timeout=60)
+    assert answer is not None
+    (here / "answer").write_text(str(answer.approved))
+    return "done"
 
 
 @flow

@@ -160,6 +160,28 @@ def runs_by_hand(options: Options) -> Row:
     )
 
 
+def durable_steps(options: Options, name: str, budget: int, urls: Callable[[], str | None]) -> Row:
+    """Tasks of a durable flow: each is committed before the next one begins."""
+    measured = max(rate(urls(), "steps", 1_000) for _ in range(options.repeat))
+    return Row(
+        what=f"durable steps, {name}",
+        budget=f">= {budget:,}/s",
+        measured=f"{measured:,.0f}/s",
+        met=measured >= budget,
+    )
+
+
+def sqlite_steps(options: Options) -> Row:
+    """Durable steps on SQLite."""
+    return durable_steps(options, "SQLite", 1_500, lambda: None)
+
+
+def postgres_steps(options: Options) -> Row:
+    """Durable steps on PostgreSQL."""
+    with postgres_urls() as urls:
+        return durable_steps(options, "PostgreSQL", 1_000, urls)
+
+
 def deployed_runs(options: Options) -> Row:
     """Deployed runs: asked for until Running is committed, each in a process of its own."""
     with folder() as home:
@@ -280,6 +302,8 @@ BENCHMARKS: dict[str, Callable[[Options], Row]] = {
     "sqlite": sqlite_tasks,
     "postgresql": postgres_tasks,
     "by-hand": runs_by_hand,
+    "durable": sqlite_steps,
+    "durable-postgresql": postgres_steps,
     "deployed": deployed_runs,
 }
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
 import os
 import sys
 import traceback
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -21,8 +23,16 @@ import anyio.to_thread
 
 from headgate import settings
 from headgate.engine import child as engine
+from headgate.states import State
 from headgate_runner import ending, jobs
 from headgate_runner.executors import interface
+
+#: Executes a leased run, given the name of its queue; returns the state in which it ended.
+Execute = Callable[[engine.Spec, str], State[Any]]
+
+
+def _execute_entrypoint(spec: engine.Spec, _queue_name: str) -> State[Any]:
+    return engine.execute_here(spec)
 
 
 class InlineChild:
@@ -38,12 +48,12 @@ class InlineChild:
         for nothing in (self.stdout, self.stderr):
             nothing.feed_eof()
 
-    async def execute(self, spec: engine.Spec, limiter: anyio.CapacityLimiter) -> None:
+    async def execute(
+        self, execute: Callable[[], State[Any]], limiter: anyio.CapacityLimiter
+    ) -> None:
         """Execute the run to its end."""
         try:
-            state = await anyio.to_thread.run_sync(
-                engine.execute_here, spec, abandon_on_cancel=True, limiter=limiter
-            )
+            state = await anyio.to_thread.run_sync(execute, abandon_on_cancel=True, limiter=limiter)
             self._receipt = ending.Receipt(type=state.type.value, name=state.name)
             self._code = 0
         except BaseException as error:  # of user code, which must not end the runner
@@ -79,8 +89,9 @@ class InlineExecutor:
     Made by ``open_executor``.
     """
 
-    def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
+    def __init__(self, tasks: anyio.abc.TaskGroup, execute: Execute) -> None:
         self._tasks = tasks
+        self._execute = execute
         # The slots of the runner are limit enough.
         self._limiter = anyio.CapacityLimiter(math.inf)
 
@@ -96,22 +107,29 @@ class InlineExecutor:
             flow_run_id=job.flow_run.id,
             fencing_token=job.fencing_token,
             entrypoint=job.deployment.entrypoint,
-            path=jobs.working_directory(job) or None,
+            path=job.deployment.path or None,
+            pull_steps=job.deployment.pull_steps,
         )
-        self._tasks.start_soon(child.execute, spec, self._limiter)
+        queue_name = job.flow_run.work_queue_name or ""
+        self._tasks.start_soon(
+            child.execute, functools.partial(self._execute, spec, queue_name), self._limiter
+        )
         return child
 
 
 @contextlib.asynccontextmanager
-async def open_executor(api_url: str) -> AsyncGenerator[InlineExecutor]:
+async def open_executor(
+    api_url: str, *, execute: Execute = _execute_entrypoint
+) -> AsyncGenerator[InlineExecutor]:
     """Make an executor.
 
     Args:
         api_url: The server that the runs report to; it becomes that of the whole process.
+        execute: Executes a run of a queue, on a thread. Default: by its entrypoint.
     """
     with settings.temporary_settings({"api_url": api_url}):
         async with anyio.create_task_group() as tasks:
             try:
-                yield InlineExecutor(tasks)
+                yield InlineExecutor(tasks, execute)
             finally:
                 tasks.cancel_scope.cancel()

@@ -21,6 +21,7 @@ import tenacity
 from headgate.api.v1 import engine_service_pb2, lease_service_pb2_grpc
 from headgate.api.v1 import lease_service_pb2 as pb
 from headgate.client import channel as channels
+from headgate.client import metadata
 from headgate.codec import times
 from headgate.core import clock, errors, leases
 from headgate_runner import jobs, lease
@@ -216,7 +217,7 @@ class LeaseStream:
         """
         if self._farewell is not None:
             return None
-        call = stub.Lease()
+        call = stub.Lease(metadata=metadata.of_process())
         broken: _Break | None = None
         try:
             await self._greet(call)

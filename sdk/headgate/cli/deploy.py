@@ -38,9 +38,8 @@ from headgate.core import deployments
     "--on-infrastructure-loss",
     type=LossPolicy(),
     metavar="crash|reschedule[:N]",
-    default="crash",
-    show_default=True,
-    help="What happens to a run whose runner is lost.",
+    help="What happens to a run whose runner, or process, is lost. Default: reschedule:3 where "
+    "the flow is durable, else crash.",
 )
 @pass_app
 def deploy(app: App, entrypoint: str, name: str, pool: str, **options: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headgate.cli import following, output
+from headgate.cli import following, output, pausing, retrying
 from headgate.cli.app import App, pass_app
 from headgate.cli.output import Format
 from headgate.core import errors, ids, runs
@@ -26,7 +26,7 @@ NAMES_AT_ONCE = 200
 
 @click.group("flow-run")
 def flow_run() -> None:
-    """List, watch and cancel flow runs, read their logs."""
+    """List, watch, pause, cancel and retry flow runs, read their logs."""
 
 
 @flow_run.command()
@@ -54,6 +54,8 @@ def ls(
     with app.client() as client:
         found = client.read_flow_runs(
             flow_name=flow_name,
+            # They are listed by their name.
+            exclude_flow_name="" if flow_name else runs.TASKS_FLOW,
             state_names=state_names,
             state_types=[StateType(kind) for kind in state_types],
             limit=limit,
@@ -187,6 +189,13 @@ def watch(app: App, run: str, format: Format) -> None:
     with app.client() as client:
         ended = following.follow(client, find(client, run), show=show)
     click.get_current_context().exit(following.exit_code(ended))
+
+
+flow_run.add_command(retrying.retry)
+flow_run.add_command(retrying.execute)
+flow_run.add_command(pausing.pause)
+flow_run.add_command(pausing.suspend)
+flow_run.add_command(pausing.resume)
 
 
 def find(client: SyncHeadgateClient, text: str) -> runs.FlowRun:

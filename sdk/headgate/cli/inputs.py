@@ -54,7 +54,7 @@ def pairs(texts: Sequence[str]) -> dict[str, Any]:
         if not equals or not name.strip():
             msg = f"{text!r} is not NAME=VALUE, e.g. limit=10."
             raise click.BadParameter(msg)
-        values[name.strip()] = _json_or_text(value)
+        values[name.strip()] = json_or_text(value)
     return values
 
 
@@ -133,7 +133,8 @@ def _pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
     return pairs(value)
 
 
-def _json_or_text(value: str) -> Any:
+def json_or_text(value: str) -> Any:
+    """Read a JSON text; what is none is a text."""
     try:
         return json.loads(value)
     except ValueError:

@@ -27,7 +27,28 @@ COMMANDS = {
     "work-pool": Lazy(
         "List, make, pause and resume work pools.", "headgate.cli.work_pool:work_pool"
     ),
-    "config": Lazy("Show the settings and where they come from.", "headgate.cli.config:config"),
+    "block": Lazy(
+        "Register types of blocks, save, list and delete blocks.", "headgate.cli.block:block"
+    ),
+    "global-concurrency-limit": Lazy(
+        "Limit how many of something are used at once.",
+        "headgate.cli.global_concurrency_limit:global_concurrency_limit",
+    ),
+    "gcl": Lazy("Short for global-concurrency-limit.", "headgate.cli.global_concurrency_limit:gcl"),
+    "concurrency-limit": Lazy(
+        "Limit how many task runs with a tag run at once.",
+        "headgate.cli.concurrency_limit:concurrency_limit",
+    ),
+    "task": Lazy("Serve background tasks.", "headgate.cli.task:task"),
+    "variable": Lazy("List, read, set and unset variables.", "headgate.cli.variable:variable"),
+    "artifact": Lazy("List, show and delete artifacts.", "headgate.cli.artifact:artifact"),
+    "events": Lazy("Emit events, list and follow them.", "headgate.cli.events:events"),
+    "config": Lazy(
+        "Show and change the settings, and see where they come from.", "headgate.cli.config:config"
+    ),
+    "profile": Lazy(
+        "Keep sets of settings, and switch between them.", "headgate.cli.profile:profile"
+    ),
     "version": Lazy("Show what is installed.", "headgate.cli.version:version"),
 }
 
@@ -41,8 +62,14 @@ EPILOG = "A first look: `headgate demo`. Without HEADGATE_API_URL the server is 
     epilog=EPILOG,
 )
 @click.version_option(__version__, message="headgate %(version)s")
-def cli() -> None:
+@click.option("-p", "--profile", metavar="NAME", help="Use the settings of this profile.")
+@click.pass_context
+def cli(context: click.Context, profile: str | None) -> None:
     """Headgate: run Python flows, by hand or from deployments, and see where they stand."""
+    if profile is not None:
+        from headgate import settings  # `headgate --help` needs none
+
+        context.with_resource(settings.use_profile(profile))
 
 
 def main(arguments: Sequence[str] | None = None, prog_name: str = "headgate") -> int:

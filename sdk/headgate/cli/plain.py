@@ -16,7 +16,7 @@ from headgate.core.states import Payload
 #: Fields that map names to JSON texts, and fields that are one: their values are shown, not
 #: the texts.
 JSON_TEXTS = frozenset({"inputs", "job_variables", "parameters"})
-JSON_TEXT = frozenset({"base_job_template", "parameter_schema"})
+JSON_TEXT = frozenset({"base_job_template", "parameter_schema", "payload"})
 RULES = {
     deployments.CronRule: "cron",
     deployments.IntervalRule: "interval",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
@@ -15,6 +15,8 @@ from grpc import aio
 
 from headgate import settings
 from headgate.client import channel as channels
+from headgate.client import compatibility, metadata, schemas
+from headgate.client.calls import server
 from headgate.client.following import Following
 from headgate.client.rpc import Rpc, Sending, Steps
 from headgate.core import errors
@@ -22,21 +24,45 @@ from headgate.core import errors
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: How long a server may take to say what it is.
+_CHECK_SECONDS = 5.0
+
 
 class _Carrier:
     """What both carriers have: an address, and where it comes from."""
 
-    def __init__(self, api_url: str | None = None) -> None:
+    def __init__(
+        self,
+        api_url: str | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Make a client; nothing is opened yet."""
         configured = settings.current()
         self._given = api_url or configured.api_url
-        self._timeout_seconds = configured.client_request_timeout_seconds
+        self._timeout_seconds = timeout_seconds or configured.client_request_timeout_seconds
+        self._metadata = metadata.of_calls(configured, headers)
+        self._checks_version = configured.client_server_version_check_enabled
         self._api_url = self._given or ""
 
     @property
     def api_url(self) -> str:
         """The address of the server; empty before the client is entered, if none is configured."""
         return self._api_url
+
+    @property
+    def _is_unchecked(self) -> bool:
+        """Whether nobody in this process has asked the server what it is."""
+        return self._checks_version and not compatibility.is_checked(self._api_url)
+
+    def _look_at(self, info: schemas.ServerInfo) -> None:
+        """Warn of a server that is too old, and refuse one of another contract."""
+        warning = compatibility.check(info, self._api_url)
+        if warning is not None:
+            from headgate.logging import get_logger
+
+            get_logger("client").warning("%s", warning)
 
     def _find_server(self) -> str:
         """Return the address; starts the embedded server if no other is configured."""
@@ -107,11 +133,30 @@ class AsyncCarrier(_Carrier):
         try:
             sending = next(steps)
             while True:
-                sending = steps.send(await self._exchange(sending))
+                try:
+                    response = await self._exchange(sending)
+                except errors.ControlPlaneError as error:
+                    # The call may know better: what is not there may simply be None.
+                    sending = steps.throw(error)
+                else:
+                    sending = steps.send(response)
         except StopIteration as end:
             return end.value
 
+    async def _check_version(self) -> None:
+        """Ask the server what it is, once per process; who cannot say will say so when called."""
+        compatibility.remember(self._api_url)
+        asking = server.server_info()
+        try:
+            asking.send(await self._attempt(next(asking), _CHECK_SECONDS))
+        except StopIteration as end:
+            self._look_at(end.value)
+        except errors.ControlPlaneError:
+            return
+
     async def _exchange(self, sending: Sending) -> Message:
+        if self._is_unchecked and sending.rpc is not server.INFO:
+            await self._check_version()
         try:
             return await self._attempt(sending)
         except errors.ControlPlaneError as error:
@@ -127,17 +172,19 @@ class AsyncCarrier(_Carrier):
                 return await self._attempt(sending)
         raise AssertionError("tenacity either returns or raises")
 
-    async def _attempt(self, sending: Sending) -> Message:
+    async def _attempt(self, sending: Sending, timeout_seconds: float | None = None) -> Message:
         call = self._callable(sending.rpc)
+        timeout_seconds = (timeout_seconds or self._timeout_seconds) + sending.wait_seconds
         try:
-            return await call(sending.request, timeout=self._timeout_seconds)
+            return await call(sending.request, timeout=timeout_seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             raise channels.error_of(error, self._api_url) from error
 
     async def follow(self, following: Following[T]) -> AsyncGenerator[T]:
         """Follow a stream over breaks."""
         while True:
-            call = self._callable(following.rpc, stream=True)(following.request())
+            stream = self._callable(following.rpc, stream=True)
+            call = stream(following.request(), metadata=self._metadata)
             try:
                 while (response := await call.read()) is not aio.EOF:
                     for item in following.received(response):
@@ -260,11 +307,30 @@ class SyncCarrier(_Carrier):
         try:
             sending = next(steps)
             while True:
-                sending = steps.send(self._exchange(sending))
+                try:
+                    response = self._exchange(sending)
+                except errors.ControlPlaneError as error:
+                    # The call may know better: what is not there may simply be None.
+                    sending = steps.throw(error)
+                else:
+                    sending = steps.send(response)
         except StopIteration as end:
             return end.value
 
+    def _check_version(self) -> None:
+        """Ask the server what it is, once per process; who cannot say will say so when called."""
+        compatibility.remember(self._api_url)
+        asking = server.server_info()
+        try:
+            asking.send(self._attempt(next(asking), _CHECK_SECONDS))
+        except StopIteration as end:
+            self._look_at(end.value)
+        except errors.ControlPlaneError:
+            return
+
     def _exchange(self, sending: Sending) -> Message:
+        if self._is_unchecked and sending.rpc is not server.INFO:
+            self._check_version()
         try:
             return self._attempt(sending)
         except errors.ControlPlaneError as error:
@@ -280,17 +346,19 @@ class SyncCarrier(_Carrier):
                 return self._attempt(sending)
         raise AssertionError("tenacity either returns or raises")
 
-    def _attempt(self, sending: Sending) -> Message:
+    def _attempt(self, sending: Sending, timeout_seconds: float | None = None) -> Message:
         call = self._callable(sending.rpc)
+        timeout_seconds = (timeout_seconds or self._timeout_seconds) + sending.wait_seconds
         try:
-            return call(sending.request, timeout=self._timeout_seconds)
+            return call(sending.request, timeout=timeout_seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             raise channels.error_of(error, self._api_url) from error
 
     def follow(self, following: Following[T]) -> Generator[T]:
         """Follow a stream over breaks."""
         while True:
-            call = self._callable(following.rpc, stream=True)(following.request())
+            stream = self._callable(following.rpc, stream=True)
+            call = stream(following.request(), metadata=self._metadata)
             try:
                 for response in call:
                     yield from following.received(response)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -12,7 +14,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 from grpc import aio
 
-from headgate import _version
+from headgate import _version, settings
 from headgate.codec import errors as error_codec
 from headgate.core import errors
 
@@ -105,10 +107,55 @@ def target(api_url: str) -> Target:
 
 def _options(where: Target, more: Sequence[tuple[str, str | int]]) -> _Options:
     options: _Options = [*_OPTIONS, *more]
+    server_name = settings.current().api_tls_server_name
+    if where.secure and server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
     if where.local:
         # http_proxy in the environment means the way out, not the way to ourselves.
         options.append(("grpc.enable_http_proxy", 0))
     return options
+
+
+def _credentials() -> grpc.ChannelCredentials:
+    """Return what TLS needs, by the settings."""
+    now = settings.current()
+    if (now.api_tls_cert_file is None) != (now.api_tls_key_file is None):
+        missing = "CERT" if now.api_tls_cert_file is None else "KEY"
+        raise errors.InvalidArgument.of(
+            f"HEADGATE_API_TLS_{missing}_FILE",
+            "is needed as well: a certificate goes with its key.",
+        )
+    return grpc.ssl_channel_credentials(
+        _read("HEADGATE_API_TLS_CA_FILE", now.api_tls_ca_file),
+        _read("HEADGATE_API_TLS_KEY_FILE", now.api_tls_key_file),
+        _read("HEADGATE_API_TLS_CERT_FILE", now.api_tls_cert_file),
+    )
+
+
+def _read(variable: str, file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    try:
+        return file.read_bytes()
+    except OSError as problem:
+        raise errors.InvalidArgument.of(
+            variable, f"{file} cannot be read: {problem.strerror}."
+        ) from problem
+
+
+def _tell_of_open_token(where: Target) -> None:
+    """Say once that a token goes over the network for all to read."""
+    now = settings.current()
+    has_token = bool(now.api_key or now.api_auth_string)
+    if has_token and not where.secure and not where.local and where.address not in _told:
+        _told.add(where.address)
+        logging.getLogger("headgate.client").warning(
+            "The token for the server at %s is sent unencrypted; use https:// and TLS.",
+            where.api_url,
+        )
+
+
+_told: set[str] = set()
 
 
 def open_channel(api_url: str, *, options: Sequence[tuple[str, str | int]] = ()) -> aio.Channel:
@@ -119,13 +166,12 @@ def open_channel(api_url: str, *, options: Sequence[tuple[str, str | int]] = ())
         options: More options of grpc.
 
     Raises:
-        InvalidArgument: The address is none.
+        InvalidArgument: The address is none, or a file for TLS cannot be read.
     """
     where = target(api_url)
+    _tell_of_open_token(where)
     if where.secure:
-        return aio.secure_channel(
-            where.address, grpc.ssl_channel_credentials(), options=_options(where, options)
-        )
+        return aio.secure_channel(where.address, _credentials(), options=_options(where, options))
     return aio.insecure_channel(where.address, options=_options(where, options))
 
 
@@ -139,13 +185,12 @@ def open_sync_channel(
         options: More options of grpc.
 
     Raises:
-        InvalidArgument: The address is none.
+        InvalidArgument: The address is none, or a file for TLS cannot be read.
     """
     where = target(api_url)
+    _tell_of_open_token(where)
     if where.secure:
-        return grpc.secure_channel(
-            where.address, grpc.ssl_channel_credentials(), options=_options(where, options)
-        )
+        return grpc.secure_channel(where.address, _credentials(), options=_options(where, options))
     return grpc.insecure_channel(where.address, options=_options(where, options))
 
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from headgate.api.v1 import log_service_pb2, watch_service_pb2
+from headgate.api.v1 import (
+    concurrency_limit_service_pb2,
+    event_service_pb2,
+    log_service_pb2,
+    watch_service_pb2,
+)
 from headgate.client.rpc import Rpc, texts
+from headgate.codec import events as event_codec
 from headgate.codec import journal as journal_codec
 from headgate.codec import logs as log_codec
 from headgate.codec import states as state_codec
+from headgate.codec import times
 from headgate.core import errors, retries, runs, states
+from headgate.core import events as core_events
 
 if TYPE_CHECKING:
     from headgate.client.rpc import Id
@@ -23,6 +32,20 @@ WATCH = Rpc(
 )
 TAIL = Rpc(
     "LogService", "TailLogs", log_service_pb2.TailLogsRequest, log_service_pb2.TailLogsResponse
+)
+
+SUBSCRIBE = Rpc(
+    "EventService",
+    "SubscribeEvents",
+    event_service_pb2.SubscribeEventsRequest,
+    event_service_pb2.SubscribeEventsResponse,
+)
+
+WATCH_LIMITS = Rpc(
+    "ConcurrencyLimitService",
+    "WatchActiveLimits",
+    concurrency_limit_service_pb2.WatchActiveLimitsRequest,
+    concurrency_limit_service_pb2.WatchActiveLimitsResponse,
 )
 
 #: Before anything was received; afterwards a stream comes back for as long as it takes.
@@ -40,6 +63,8 @@ class Following(Generic[ItemT]):
         request: Makes the request that goes on where the stream stands.
         receive: Takes a response in, moves the cursor, and returns its items.
         ends: Whether the stream's own end is the end; else it is a break.
+        failures_max: How often in a row the connection may fail; None: for as long as it takes,
+            once something was received.
     """
 
     def __init__(
@@ -49,12 +74,14 @@ class Following(Generic[ItemT]):
         receive: Callable[[Any], Sequence[ItemT]],
         *,
         ends: bool,
+        failures_max: int | None = None,
     ) -> None:
         """Make it; nothing is sent."""
         self.rpc = rpc
         self.request = request
         self.ends = ends
         self._receive = receive
+        self._failures_max = failures_max
         self._failures = 0
         self._received = False
 
@@ -69,6 +96,8 @@ class Following(Generic[ItemT]):
         self._failures += 1
         again = isinstance(error, errors.Unavailable | errors.ResourceExhausted)
         if not again or (not self._received and self._failures >= _FIRST_ATTEMPTS):
+            raise error
+        if self._failures_max is not None and self._failures > self._failures_max:
             raise error
         # Not tenacity's loop: a generator cannot yield its items from inside of one.
         match retries.decide(_RECONNECTS, self._failures, random=random.random()):
@@ -157,4 +186,74 @@ def tail_logs(
     return Following(TAIL, lambda: request, receive, ends=True)
 
 
-__all__ = ["TAIL", "WATCH", "Following", "tail_logs", "watch"]
+def subscribe_events(
+    where: core_events.EventFilter | None = None,
+    *,
+    after_revision: int | None = None,
+    backfill: timedelta | None = None,
+    reconnection_attempts: int | None = None,
+) -> Following[core_events.Event]:
+    """Follow events in the order of revisions, each once, without end.
+
+    A broken connection is made again, and nothing is lost or comes twice.
+
+    Args:
+        where: Which events; with ``since``, those that are stored come first.
+        after_revision: Start after this revision; 0 is the beginning. Default: where ``backfill``
+            or ``since`` lead to, else now.
+        backfill: Start with what was committed so lately.
+        reconnection_attempts: How often in a row the connection may fail. Default: for as long as
+            it takes, once it was there.
+
+    Raises:
+        RevisionCompacted: The journal no longer reaches back to ``after_revision``.
+        InvalidArgument: The filter is wrong; the field is named.
+        Unavailable: The server could not be reached.
+    """
+    request = event_service_pb2.SubscribeEventsRequest(after_revision=after_revision)
+    event_codec.filter_to_proto(where or core_events.EventFilter(), request.filter)
+    if backfill is not None:
+        times.set_duration(request.backfill, backfill.total_seconds())
+
+    def receive(response: event_service_pb2.SubscribeEventsResponse) -> Sequence[core_events.Event]:
+        if response.HasField("bookmark"):
+            request.after_revision = response.bookmark.revision
+            return ()
+        request.after_revision = response.event.revision
+        return (event_codec.event_from_proto(response.event),)
+
+    return Following(
+        SUBSCRIBE,
+        lambda: request,
+        receive,
+        ends=False,
+        failures_max=reconnection_attempts,
+    )
+
+
+def watch_active_limits(name_prefix: str = "") -> Following[frozenset[str]]:
+    """Follow which concurrency limits are active: all their names, now and with each change.
+
+    Args:
+        name_prefix: Only those whose names begin so.
+
+    Raises:
+        Unavailable: The server could not be reached at first.
+    """
+    request = concurrency_limit_service_pb2.WatchActiveLimitsRequest(name_prefix=name_prefix)
+    return Following(
+        WATCH_LIMITS, lambda: request, lambda response: (frozenset(response.names),), ends=False
+    )
+
+
+__all__ = [
+    "SUBSCRIBE",
+    "TAIL",
+    "WATCH",
+    "WATCH_LIMITS",
+    "Following",
+    "subscribe_events",
+    "tail_logs",
+    "watch",
+    "watch_active_limits",
+]

@@ -15,16 +15,23 @@ raised the errors of ``headgate.core.errors``.
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from collections.abc import Mapping
+from typing import Any, Literal, overload
 
 from headgate.client import following
 from headgate.client.calls import (
+    artifacts,
+    blocks,
+    concurrency_limits,
     deployments,
+    events,
     flow_runs,
     flows,
     logs,
+    run_inputs,
     server,
     task_runs,
+    variables,
     work_pools,
 )
 from headgate.client.carriers import (
@@ -35,6 +42,7 @@ from headgate.client.carriers import (
     SyncMethod,
     SyncStream,
 )
+from headgate.core import errors
 
 
 class HeadgateClient(AsyncCarrier):
@@ -48,6 +56,9 @@ class HeadgateClient(AsyncCarrier):
     server_info = AsyncMethod(server.server_info)
     hello = AsyncMethod(server.server_info)
     read_server_settings = AsyncMethod(server.read_server_settings)
+    api_healthcheck = AsyncMethod(server.api_healthcheck)
+    api_version = AsyncMethod(server.api_version)
+    raise_for_api_version_mismatch = AsyncMethod(server.raise_for_api_version_mismatch)
 
     create_flow = AsyncMethod(flows.create_flow)
     read_flow = AsyncMethod(flows.read_flow)
@@ -72,8 +83,10 @@ class HeadgateClient(AsyncCarrier):
     count_flow_runs = AsyncMethod(flow_runs.count_flow_runs)
     read_flow_run_states = AsyncMethod(flow_runs.read_flow_run_states)
     update_flow_run = AsyncMethod(flow_runs.update_flow_run)
+    update_flow_run_labels = AsyncMethod(flow_runs.update_flow_run_labels)
     set_flow_run_state = AsyncMethod(flow_runs.set_flow_run_state)
     cancel_flow_run = AsyncMethod(flow_runs.cancel_flow_run)
+    retry_flow_run = AsyncMethod(flow_runs.retry_flow_run)
     resume_flow_run = AsyncMethod(flow_runs.resume_flow_run)
     delete_flow_run = AsyncMethod(flow_runs.delete_flow_run)
 
@@ -81,6 +94,7 @@ class HeadgateClient(AsyncCarrier):
     read_task_runs = AsyncMethod(task_runs.read_task_runs)
     count_task_runs = AsyncMethod(task_runs.count_task_runs)
     read_task_run_states = AsyncMethod(task_runs.read_task_run_states)
+    read_recorded_calls = AsyncMethod(task_runs.read_recorded_calls)
 
     create_work_pool = AsyncMethod(work_pools.create_work_pool)
     read_work_pool = AsyncMethod(work_pools.read_work_pool)
@@ -93,9 +107,80 @@ class HeadgateClient(AsyncCarrier):
     delete_work_queue = AsyncMethod(work_pools.delete_work_queue)
     read_runners = AsyncMethod(work_pools.read_runners)
 
+    register_block_type = AsyncMethod(blocks.register_block_type)
+    read_block_type_by_slug = AsyncMethod(blocks.read_block_type_by_slug)
+    read_block_types = AsyncMethod(blocks.read_block_types)
+    delete_block_type = AsyncMethod(blocks.delete_block_type)
+    read_block_schema = AsyncMethod(blocks.read_block_schema)
+    read_block_schema_by_checksum = AsyncMethod(blocks.read_block_schema_by_checksum)
+    read_block_schemas = AsyncMethod(blocks.read_block_schemas)
+    create_block_document = AsyncMethod(blocks.create_block_document)
+    read_block_document = AsyncMethod(blocks.read_block_document)
+    read_block_document_by_name = AsyncMethod(blocks.read_block_document_by_name)
+    read_block_documents = AsyncMethod(blocks.read_block_documents)
+    update_block_document = AsyncMethod(blocks.update_block_document)
+    delete_block_document = AsyncMethod(blocks.delete_block_document)
+
+    create_flow_run_input = AsyncMethod(run_inputs.create_flow_run_input)
+    read_flow_run_input = AsyncMethod(run_inputs.read_flow_run_input)
+    filter_flow_run_input = AsyncMethod(run_inputs.filter_flow_run_input)
+    receive_flow_run_input = AsyncMethod(run_inputs.receive_flow_run_input)
+    delete_flow_run_input = AsyncMethod(run_inputs.delete_flow_run_input)
+
+    create_variable = AsyncMethod(variables.create_variable)
+    set_variable = AsyncMethod(variables.set_variable)
+    read_variable_by_name = AsyncMethod(variables.read_variable_by_name)
+    read_variables = AsyncMethod(variables.read_variables)
+    update_variable = AsyncMethod(variables.update_variable)
+    delete_variable_by_name = AsyncMethod(variables.delete_variable_by_name)
+
+    create_artifact = AsyncMethod(artifacts.create_artifact)
+    read_artifact = AsyncMethod(artifacts.read_artifact)
+    read_latest_artifact = AsyncMethod(artifacts.read_latest_artifact)
+    read_artifacts = AsyncMethod(artifacts.read_artifacts)
+    read_latest_artifacts = AsyncMethod(artifacts.read_latest_artifacts)
+    count_artifacts = AsyncMethod(artifacts.count_artifacts)
+    update_artifact = AsyncMethod(artifacts.update_artifact)
+    delete_artifact = AsyncMethod(artifacts.delete_artifact)
+    delete_artifacts_of_key = AsyncMethod(artifacts.delete_artifacts_of_key)
+
+    create_global_concurrency_limit = AsyncMethod(
+        concurrency_limits.create_global_concurrency_limit
+    )
+    read_global_concurrency_limit_by_name = AsyncMethod(
+        concurrency_limits.read_global_concurrency_limit_by_name
+    )
+    read_global_concurrency_limits = AsyncMethod(concurrency_limits.read_global_concurrency_limits)
+    update_global_concurrency_limit = AsyncMethod(
+        concurrency_limits.update_global_concurrency_limit
+    )
+    delete_global_concurrency_limit_by_name = AsyncMethod(
+        concurrency_limits.delete_global_concurrency_limit_by_name
+    )
+    reset_global_concurrency_limit_by_name = AsyncMethod(
+        concurrency_limits.reset_global_concurrency_limit_by_name
+    )
+    create_concurrency_limit = AsyncMethod(concurrency_limits.create_concurrency_limit)
+    read_concurrency_limit_by_tag = AsyncMethod(concurrency_limits.read_concurrency_limit_by_tag)
+    read_concurrency_limits = AsyncMethod(concurrency_limits.read_concurrency_limits)
+    reset_concurrency_limit_by_tag = AsyncMethod(concurrency_limits.reset_concurrency_limit_by_tag)
+    delete_concurrency_limit_by_tag = AsyncMethod(
+        concurrency_limits.delete_concurrency_limit_by_tag
+    )
+    acquire_slots = AsyncMethod(concurrency_limits.acquire_slots)
+    renew_slots = AsyncMethod(concurrency_limits.renew_slots)
+    release_slots = AsyncMethod(concurrency_limits.release_slots)
+    read_slot_leases = AsyncMethod(concurrency_limits.read_slot_leases)
+    watch_active_limits = AsyncStream(following.watch_active_limits)
+
     write_logs = AsyncMethod(logs.write_logs)
     read_logs = AsyncMethod(logs.read_logs)
     tail_logs = AsyncStream(following.tail_logs)
+
+    write_events = AsyncMethod(events.write_events)
+    read_events = AsyncMethod(events.read_events)
+    count_events = AsyncMethod(events.count_events)
+    subscribe_events = AsyncStream(following.subscribe_events)
 
     watch = AsyncStream(following.watch)
 
@@ -111,6 +196,9 @@ class SyncHeadgateClient(SyncCarrier):
     server_info = SyncMethod(server.server_info)
     hello = SyncMethod(server.server_info)
     read_server_settings = SyncMethod(server.read_server_settings)
+    api_healthcheck = SyncMethod(server.api_healthcheck)
+    api_version = SyncMethod(server.api_version)
+    raise_for_api_version_mismatch = SyncMethod(server.raise_for_api_version_mismatch)
 
     create_flow = SyncMethod(flows.create_flow)
     read_flow = SyncMethod(flows.read_flow)
@@ -135,8 +223,10 @@ class SyncHeadgateClient(SyncCarrier):
     count_flow_runs = SyncMethod(flow_runs.count_flow_runs)
     read_flow_run_states = SyncMethod(flow_runs.read_flow_run_states)
     update_flow_run = SyncMethod(flow_runs.update_flow_run)
+    update_flow_run_labels = SyncMethod(flow_runs.update_flow_run_labels)
     set_flow_run_state = SyncMethod(flow_runs.set_flow_run_state)
     cancel_flow_run = SyncMethod(flow_runs.cancel_flow_run)
+    retry_flow_run = SyncMethod(flow_runs.retry_flow_run)
     resume_flow_run = SyncMethod(flow_runs.resume_flow_run)
     delete_flow_run = SyncMethod(flow_runs.delete_flow_run)
 
@@ -144,6 +234,7 @@ class SyncHeadgateClient(SyncCarrier):
     read_task_runs = SyncMethod(task_runs.read_task_runs)
     count_task_runs = SyncMethod(task_runs.count_task_runs)
     read_task_run_states = SyncMethod(task_runs.read_task_run_states)
+    read_recorded_calls = SyncMethod(task_runs.read_recorded_calls)
 
     create_work_pool = SyncMethod(work_pools.create_work_pool)
     read_work_pool = SyncMethod(work_pools.read_work_pool)
@@ -156,34 +247,124 @@ class SyncHeadgateClient(SyncCarrier):
     delete_work_queue = SyncMethod(work_pools.delete_work_queue)
     read_runners = SyncMethod(work_pools.read_runners)
 
+    register_block_type = SyncMethod(blocks.register_block_type)
+    read_block_type_by_slug = SyncMethod(blocks.read_block_type_by_slug)
+    read_block_types = SyncMethod(blocks.read_block_types)
+    delete_block_type = SyncMethod(blocks.delete_block_type)
+    read_block_schema = SyncMethod(blocks.read_block_schema)
+    read_block_schema_by_checksum = SyncMethod(blocks.read_block_schema_by_checksum)
+    read_block_schemas = SyncMethod(blocks.read_block_schemas)
+    create_block_document = SyncMethod(blocks.create_block_document)
+    read_block_document = SyncMethod(blocks.read_block_document)
+    read_block_document_by_name = SyncMethod(blocks.read_block_document_by_name)
+    read_block_documents = SyncMethod(blocks.read_block_documents)
+    update_block_document = SyncMethod(blocks.update_block_document)
+    delete_block_document = SyncMethod(blocks.delete_block_document)
+
+    create_flow_run_input = SyncMethod(run_inputs.create_flow_run_input)
+    read_flow_run_input = SyncMethod(run_inputs.read_flow_run_input)
+    filter_flow_run_input = SyncMethod(run_inputs.filter_flow_run_input)
+    receive_flow_run_input = SyncMethod(run_inputs.receive_flow_run_input)
+    delete_flow_run_input = SyncMethod(run_inputs.delete_flow_run_input)
+
+    create_variable = SyncMethod(variables.create_variable)
+    set_variable = SyncMethod(variables.set_variable)
+    read_variable_by_name = SyncMethod(variables.read_variable_by_name)
+    read_variables = SyncMethod(variables.read_variables)
+    update_variable = SyncMethod(variables.update_variable)
+    delete_variable_by_name = SyncMethod(variables.delete_variable_by_name)
+
+    create_artifact = SyncMethod(artifacts.create_artifact)
+    read_artifact = SyncMethod(artifacts.read_artifact)
+    read_latest_artifact = SyncMethod(artifacts.read_latest_artifact)
+    read_artifacts = SyncMethod(artifacts.read_artifacts)
+    read_latest_artifacts = SyncMethod(artifacts.read_latest_artifacts)
+    count_artifacts = SyncMethod(artifacts.count_artifacts)
+    update_artifact = SyncMethod(artifacts.update_artifact)
+    delete_artifact = SyncMethod(artifacts.delete_artifact)
+    delete_artifacts_of_key = SyncMethod(artifacts.delete_artifacts_of_key)
+
+    create_global_concurrency_limit = SyncMethod(concurrency_limits.create_global_concurrency_limit)
+    read_global_concurrency_limit_by_name = SyncMethod(
+        concurrency_limits.read_global_concurrency_limit_by_name
+    )
+    read_global_concurrency_limits = SyncMethod(concurrency_limits.read_global_concurrency_limits)
+    update_global_concurrency_limit = SyncMethod(concurrency_limits.update_global_concurrency_limit)
+    delete_global_concurrency_limit_by_name = SyncMethod(
+        concurrency_limits.delete_global_concurrency_limit_by_name
+    )
+    reset_global_concurrency_limit_by_name = SyncMethod(
+        concurrency_limits.reset_global_concurrency_limit_by_name
+    )
+    create_concurrency_limit = SyncMethod(concurrency_limits.create_concurrency_limit)
+    read_concurrency_limit_by_tag = SyncMethod(concurrency_limits.read_concurrency_limit_by_tag)
+    read_concurrency_limits = SyncMethod(concurrency_limits.read_concurrency_limits)
+    reset_concurrency_limit_by_tag = SyncMethod(concurrency_limits.reset_concurrency_limit_by_tag)
+    delete_concurrency_limit_by_tag = SyncMethod(concurrency_limits.delete_concurrency_limit_by_tag)
+    acquire_slots = SyncMethod(concurrency_limits.acquire_slots)
+    renew_slots = SyncMethod(concurrency_limits.renew_slots)
+    release_slots = SyncMethod(concurrency_limits.release_slots)
+    read_slot_leases = SyncMethod(concurrency_limits.read_slot_leases)
+    watch_active_limits = SyncStream(following.watch_active_limits)
+
     write_logs = SyncMethod(logs.write_logs)
     read_logs = SyncMethod(logs.read_logs)
     tail_logs = SyncStream(following.tail_logs)
+
+    write_events = SyncMethod(events.write_events)
+    read_events = SyncMethod(events.read_events)
+    count_events = SyncMethod(events.count_events)
+    subscribe_events = SyncStream(following.subscribe_events)
 
     watch = SyncStream(following.watch)
 
 
 @overload
 def get_client(
-    *, sync_client: Literal[False] = False, api_url: str | None = None
+    httpx_settings: Mapping[str, Any] | None = None,
+    sync_client: Literal[False] = False,
+    *,
+    api_url: str | None = None,
 ) -> HeadgateClient: ...
 
 
 @overload
-def get_client(*, sync_client: Literal[True], api_url: str | None = None) -> SyncHeadgateClient: ...
+def get_client(
+    httpx_settings: Mapping[str, Any] | None = None,
+    *,
+    sync_client: Literal[True],
+    api_url: str | None = None,
+) -> SyncHeadgateClient: ...
 
 
 def get_client(
-    *, sync_client: bool = False, api_url: str | None = None
+    httpx_settings: Mapping[str, Any] | None = None,
+    sync_client: bool = False,
+    *,
+    api_url: str | None = None,
 ) -> HeadgateClient | SyncHeadgateClient:
     """Return a client; enter it to use it.
 
     Args:
+        httpx_settings: ``timeout`` in seconds and ``headers``, for this client alone. The name is
+            the one that users know; calls travel by gRPC.
         sync_client: Whether its calls block, rather than being awaited.
         api_url: The address of the server. Default: the configured one, else the embedded
             server, which is started if need be.
+
+    Raises:
+        InvalidArgument: ``httpx_settings`` has something else, or a header that cannot be sent.
     """
-    return SyncHeadgateClient(api_url) if sync_client else HeadgateClient(api_url)
+    given = dict(httpx_settings or {})
+    timeout_seconds, headers = given.pop("timeout", None), given.pop("headers", None)
+    if given:
+        raise errors.InvalidArgument.of(
+            f"httpx_settings.{next(iter(given))}",
+            "has no meaning for gRPC; give timeout and headers here, certificates by "
+            "HEADGATE_API_TLS_CA_FILE and its like.",
+        )
+    kind = SyncHeadgateClient if sync_client else HeadgateClient
+    return kind(api_url, timeout_seconds=timeout_seconds, headers=headers)
 
 
 __all__ = ["HeadgateClient", "SyncHeadgateClient", "get_client"]

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import grpc
 import tenacity
 
+from headgate import settings
 from headgate.core import errors
 
-ATTEMPTS_MAX = 5
 _SECONDS_MAX = 5.0
+_CODES = frozenset(code.name for code in grpc.StatusCode)
 
-_backoff = tenacity.wait_exponential_jitter(multiplier=0.2, max=_SECONDS_MAX, jitter=0.1)
-
-
-def is_worth_it(error: BaseException) -> bool:
-    """Whether the same call may succeed in a moment."""
-    return isinstance(error, errors.Unavailable | errors.ResourceExhausted)
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    """Wait longer with every attempt; as long as the server says where it is busy."""
-    error = state.outcome.exception() if state.outcome else None
-    backoff = _backoff(state)
-    if isinstance(error, errors.ResourceExhausted):
-        return max(backoff, min(error.retry_after_seconds, _SECONDS_MAX))
-    return backoff
+RetryingT = TypeVar("RetryingT", tenacity.Retrying, tenacity.AsyncRetrying)
 
 
 # Every call is tried again: those that make something carry a key that makes them one. The
@@ -32,22 +22,66 @@ def _wait(state: tenacity.RetryCallState) -> float:
 
 def attempts() -> tenacity.Retrying:
     """Return the further attempts of a call, for code that blocks."""
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(is_worth_it),
-        stop=tenacity.stop_after_attempt(ATTEMPTS_MAX - 1),
-        wait=_wait,
-        reraise=True,
-    )
+    return _made(tenacity.Retrying)
 
 
 def attempts_async() -> tenacity.AsyncRetrying:
     """Return the further attempts of a call, for coroutines."""
-    return tenacity.AsyncRetrying(
+    return _made(tenacity.AsyncRetrying)
+
+
+def is_worth_it(error: BaseException) -> bool:
+    """Whether the same call may succeed in a moment, and may be tried again at all."""
+    now = settings.current()
+    if now.client_max_retries <= 0:
+        return False
+    if isinstance(error, errors.Unavailable | errors.ResourceExhausted):
+        return True
+    cause = error.__cause__
+    extra = _extra_codes(now.client_retry_extra_codes)
+    return isinstance(cause, grpc.RpcError) and _code(cause) in extra
+
+
+def _made(kind: type[RetryingT]) -> RetryingT:
+    now = settings.current()
+    return kind(
         retry=tenacity.retry_if_exception(is_worth_it),
-        stop=tenacity.stop_after_attempt(ATTEMPTS_MAX - 1),
-        wait=_wait,
+        stop=tenacity.stop_after_attempt(now.client_max_retries),
+        wait=_Backoff(now.client_retry_jitter_factor),
         reraise=True,
     )
 
 
-__all__ = ["ATTEMPTS_MAX", "attempts", "attempts_async", "is_worth_it"]
+class _Backoff:
+    """Waits longer with every attempt; as long as the server says where it is busy."""
+
+    def __init__(self, jitter_factor: float) -> None:
+        """Vary each time by up to this part of it."""
+        self._wait = tenacity.wait_exponential(multiplier=0.2, max=_SECONDS_MAX)
+        self._jitter = tenacity.wait_random(1.0, 1.0 + max(0.0, jitter_factor))
+
+    def __call__(self, state: tenacity.RetryCallState) -> float:
+        """Return how long to wait."""
+        error = state.outcome.exception() if state.outcome else None
+        seconds = self._wait(state) * self._jitter(state)
+        if isinstance(error, errors.ResourceExhausted):
+            return max(seconds, min(error.retry_after_seconds, _SECONDS_MAX))
+        return seconds
+
+
+def _code(error: grpc.RpcError) -> str:
+    code: grpc.StatusCode | None = getattr(error, "code", lambda: None)()
+    return code.name if code is not None else ""
+
+
+def _extra_codes(names: str) -> frozenset[str]:
+    found = frozenset(name.strip().upper() for name in names.split(",") if name.strip())
+    if found - _CODES:
+        raise errors.InvalidArgument.of(
+            "HEADGATE_CLIENT_RETRY_EXTRA_CODES",
+            f"{', '.join(sorted(found - _CODES))} is no code of gRPC; use e.g. DEADLINE_EXCEEDED.",
+        )
+    return found
+
+
+__all__ = ["attempts", "attempts_async", "is_worth_it"]

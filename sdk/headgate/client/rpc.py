@@ -43,9 +43,17 @@ class Rpc(Generic[RequestT, ResponseT]):
         """The path of the method on the wire."""
         return f"/{PACKAGE}.{self.service}/{self.method}"
 
-    def __call__(self, request: RequestT) -> Generator[Sending, Message, ResponseT]:
-        """Send a request; return its response."""
-        response = yield Sending(self, request)
+    def __call__(
+        self, request: RequestT, *, wait_seconds: float = 0.0
+    ) -> Generator[Sending, Message, ResponseT]:
+        """Send a request; return its response.
+
+        Args:
+            request: What to send.
+            wait_seconds: How long the server is asked to wait before it answers; the call is
+                given as much more time.
+        """
+        response = yield Sending(self, request, wait_seconds)
         return cast("ResponseT", response)
 
 
@@ -55,6 +63,7 @@ class Sending:
 
     rpc: Rpc[Any, Any]
     request: Message
+    wait_seconds: float = 0.0
 
 
 #: What a call is: send these, be given the responses, return the result.

@@ -8,6 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from headgate.codec.times import EPOCH
+from headgate.core.artifacts import Artifact
+from headgate.core.blocks import BlockDocument, BlockSchema, BlockType, LoadedBlock
+from headgate.core.concurrency import (
+    ConcurrencyLimit,
+    SlotAnswer,
+    SlotHolder,
+    SlotLease,
+    SlotMode,
+    SlotRequest,
+)
 from headgate.core.deployments import (
     CollisionStrategy,
     CronRule,
@@ -24,6 +34,7 @@ from headgate.core.deployments import (
     WorkPoolState,
     WorkQueue,
 )
+from headgate.core.run_inputs import RunInput
 from headgate.core.runs import (
     Flow,
     FlowRun,
@@ -35,6 +46,7 @@ from headgate.core.runs import (
     TransitionRecord,
 )
 from headgate.core.states import Payload, State, StateDetails, StateType, Verdict, VerdictKind
+from headgate.core.variables import Variable
 
 
 class FlowRunOrder(enum.Enum):
@@ -115,7 +127,12 @@ def draft_deployment(name: str, flow_name: str, **fields: Any) -> Deployment:
 
 
 __all__ = [
+    "Artifact",
+    "BlockDocument",
+    "BlockSchema",
+    "BlockType",
     "CollisionStrategy",
+    "ConcurrencyLimit",
     "CronRule",
     "Deployment",
     "Flow",
@@ -124,24 +141,32 @@ __all__ = [
     "InfrastructureLossAction",
     "InfrastructureLossPolicy",
     "IntervalRule",
+    "LoadedBlock",
     "LogRecord",
     "OrchestrationResult",
     "Payload",
     "PullStep",
     "RecurrenceRule",
     "RetryPolicy",
+    "RunInput",
     "RunKind",
     "Runner",
     "Schedule",
     "ScheduleRule",
     "ServerInfo",
     "ServerSetting",
+    "SlotAnswer",
+    "SlotHolder",
+    "SlotLease",
+    "SlotMode",
+    "SlotRequest",
     "State",
     "StateCount",
     "StateDetails",
     "StateType",
     "TaskRun",
     "TransitionRecord",
+    "Variable",
     "Verdict",
     "VerdictKind",
     "WorkPool",

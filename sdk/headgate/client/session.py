@@ -12,6 +12,7 @@ from grpc import aio
 from headgate.api.v1 import engine_service_pb2 as pb
 from headgate.api.v1 import engine_service_pb2_grpc
 from headgate.client import channel as channels
+from headgate.client import metadata
 from headgate.codec import session as frames
 from headgate.core import errors
 
@@ -74,11 +75,11 @@ async def connect(api_url: str) -> AsyncGenerator[SessionStream]:
         api_url: The server, as ``headgate.client.channel.target`` takes it.
 
     Raises:
-        InvalidArgument: That is no address.
+        InvalidArgument: That is no address, or what travels with the stream cannot be sent.
     """
     async with channels.open_channel(api_url) as channel:
         stub = engine_service_pb2_grpc.EngineServiceStub(channel)
-        call = stub.Session()
+        call = stub.Session(metadata=metadata.of_process())
         try:
             yield SessionStream(call, api_url)
         finally:

@@ -61,6 +61,7 @@ class Reported(NamedTuple):
     time: datetime
     message: str = ""
     details: states.StateDetails = states.NO_DETAILS
+    data: states.Payload | None = None
 
 
 class Proposed(NamedTuple):
@@ -84,6 +85,7 @@ class Cursor(NamedTuple):
     fencing_token: int
     next_seq: int
     next_log_seq: int
+    claim: bool = False
 
 
 def encode_open(
@@ -108,6 +110,7 @@ def encode_open(
             fencing_token=cursor.fencing_token,
             next_seq=cursor.next_seq,
             next_log_seq=cursor.next_log_seq,
+            claim=cursor.claim,
         )
     return frame
 
@@ -184,6 +187,8 @@ def _encode_reported(item: Reported, message: pb.Transition) -> None:
         state.message = state_codec.short(item.message)
     if item.details is not states.NO_DETAILS:
         state_codec.details_to_proto(item.details, state.details)
+    if item.data is not None:
+        state_codec.payload_to_proto(item.data, state.data)
 
 
 def _encode_task_run(item: TaskRunCreated, run: task_run_pb2.TaskRun, flow_run_id: str) -> None:
@@ -310,6 +315,13 @@ class PauseRequested(NamedTuple):
     suspend: bool
 
 
+class Reopened(NamedTuple):
+    """A run goes on on a new stream; what was said meanwhile was not heard."""
+
+    flow_run_id: str
+    state: states.State
+
+
 class ResumeRequested(NamedTuple):
     """A paused run may go on."""
 
@@ -339,6 +351,7 @@ Event = (
     | CancelRequested
     | PauseRequested
     | ResumeRequested
+    | Reopened
     | RunRefused
     | GoAway
 )

@@ -93,6 +93,8 @@ def details_to_proto(
         message.transition_id = details.transition_id
     if details.traceparent:
         message.traceparent = details.traceparent
+    if details.call_key:
+        message.call_key = details.call_key
     return message
 
 
@@ -109,6 +111,7 @@ def details_from_proto(message: pb.StateDetails) -> states.StateDetails:
         pause_key=message.pause_key or None,
         transition_id=message.transition_id or None,
         traceparent=message.traceparent or None,
+        call_key=message.call_key or None,
     )
 
 

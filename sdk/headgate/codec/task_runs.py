@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from headgate.api.v1 import task_run_pb2 as pb
+from headgate.api.v1 import task_run_service_pb2
 from headgate.codec import states as state_codec
 from headgate.codec import times
 from headgate.core import runs
@@ -74,4 +75,32 @@ def task_run_from_proto(message: pb.TaskRun, *, now: datetime = times.EPOCH) -> 
     )
 
 
-__all__ = ["task_run_from_proto", "task_run_to_proto"]
+def recorded_call_to_proto(
+    call: runs.RecordedCall, into: task_run_service_pb2.RecordedCall | None = None
+) -> task_run_service_pb2.RecordedCall:
+    """Turn a call of a durable flow into a message."""
+    message = task_run_service_pb2.RecordedCall() if into is None else into
+    message.task_run_id = call.task_run_id
+    message.call_key = call.call_key
+    message.dynamic_key = call.dynamic_key
+    if call.state is not None:
+        state_codec.state_to_proto(call.state, message.state)
+    return message
+
+
+def recorded_call_from_proto(message: task_run_service_pb2.RecordedCall) -> runs.RecordedCall:
+    """Turn a message into a call of a durable flow."""
+    return runs.RecordedCall(
+        task_run_id=message.task_run_id,
+        call_key=message.call_key,
+        dynamic_key=message.dynamic_key,
+        state=state_codec.state_from_proto(message.state) if message.HasField("state") else None,
+    )
+
+
+__all__ = [
+    "recorded_call_from_proto",
+    "recorded_call_to_proto",
+    "task_run_from_proto",
+    "task_run_to_proto",
+]

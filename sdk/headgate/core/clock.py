@@ -31,6 +31,28 @@ class SystemClock:
         return time.monotonic()
 
 
+class ProcessClock:
+    """The clock that everything in this process shares: the machine's, unless a test moved it.
+
+    Its methods are those of the clock behind it, so that asking it costs no more than that.
+    """
+
+    __slots__ = ("monotonic", "now")
+
+    def __init__(self) -> None:
+        """Make a clock that shows the machine's time."""
+        self.use(SystemClock())
+
+    def use(self, clock: Clock) -> None:
+        """Show the time of another clock from now on."""
+        self.now = clock.now
+        self.monotonic = clock.monotonic
+
+
+#: For code that users call and that cannot be given a clock: it is shared with their tests.
+process_clock = ProcessClock()
+
+
 class ManualClock:
     """A clock that stands still until it is told to move, for tests and simulations.
 
@@ -67,4 +89,4 @@ class ManualClock:
         self._now = now
 
 
-__all__ = ["Clock", "ManualClock", "SystemClock"]
+__all__ = ["Clock", "ManualClock", "ProcessClock", "SystemClock", "process_clock"]

@@ -20,7 +20,7 @@ class CollisionStrategy(enum.StrEnum):
 
 
 class InfrastructureLossAction(enum.StrEnum):
-    """What to do with a run whose runner is lost."""
+    """What to do with a run whose runner, or whose process, is lost."""
 
     CRASH = "CRASH"
     RESCHEDULE = "RESCHEDULE"
@@ -28,13 +28,14 @@ class InfrastructureLossAction(enum.StrEnum):
 
 @record
 class InfrastructureLossPolicy:
-    """What happens to a run whose runner stops sending heartbeats."""
+    """What happens to a run whose runner stops sending heartbeats, or whose process is killed."""
 
     action: InfrastructureLossAction = InfrastructureLossAction.CRASH
     max_reschedules: int = 3
 
 
 CRASH_ON_LOSS = InfrastructureLossPolicy()
+RESCHEDULE_ON_LOSS = InfrastructureLossPolicy(action=InfrastructureLossAction.RESCHEDULE)
 
 
 @record

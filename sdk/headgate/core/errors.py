@@ -35,19 +35,46 @@
         │   ├── CrashedRun
         │   └── CancelledRun
         ├── MissingResult
+        ├── SerializationError          a value that has no bytes, or bytes that are no value
+        ├── HashError                   a value of which no cache key can be made
+        ├── ResultStorageError          .key
+        ├── LockError                   .key
+        ├── ConfigurationError
         ├── UpstreamTaskError
+        ├── ConcurrencySlotAcquisitionError
+        │   └── AcquireConcurrencySlotTimeoutError  (TimeoutError)
+        ├── ConcurrencyLeaseLostError
         ├── FlowRunTimeoutError         (TimeoutError)
         ├── TaskRunTimeoutError         (TimeoutError)
+        ├── IsolatedProcessDied
+        ├── IsolatedError
+        ├── FlowPauseTimeout            (TimeoutError)
+        ├── FlowPauseError
+        ├── FlowRunWaitTimeout          (TimeoutError)
+        ├── BlockError                  (ValueError)
+        │   ├── BlockNotFoundError
+        │   ├── BlockExistsError
+        │   └── UnknownBlockType
+        ├── BlockNotSavedError          (RuntimeError)
+        ├── InvalidBlockRegistration
+        ├── NotificationError
+        ├── FileSystemError             (ValueError) .path
+        ├── TemplateError               (ValueError)
+        ├── StorageError                (ValueError)
+        ├── PullStepError
+        ├── FlowVisualizationError
+        │   └── GraphvizExecutableNotFoundError
         ├── ScriptError
         ├── MissingFlowError
         ├── ServerStartError
+        ├── VersionMismatch             .api_url .server_version .client_version
         └── DatabaseInUse               .path .pid
 
     BaseException
     └── HeadgateSignal                  passes through "except Exception" of user code
         ├── TerminationSignal           .signal
         ├── Abort
-        └── Pause                       .state
+        └── Pause                       .state .flow_run_id
 """
 
 from __future__ import annotations
@@ -364,8 +391,50 @@ class MissingResult(HeadgateError):
     """The run completed, and its result was not kept."""
 
 
+class SerializationError(HeadgateError):
+    """A value cannot be turned into bytes, or bytes cannot be turned back into a value."""
+
+
+class HashError(HeadgateError):
+    """No stable hash can be made of a value, so there is no cache key."""
+
+
+class ResultStorageError(HeadgateError):
+    """A result cannot be kept where it is to be kept, or cannot be read there."""
+
+    def __init__(self, message: str = "", key: str = "") -> None:
+        """Make an error about the record under a key."""
+        super().__init__(message)
+        self.key = key
+
+
+class LockError(HeadgateError):
+    """A lock is held by somebody else, or is not held by who wants to release it."""
+
+    def __init__(self, message: str = "", key: str = "") -> None:
+        """Make an error about the lock of a key."""
+        super().__init__(message)
+        self.key = key
+
+
+class ConfigurationError(HeadgateError):
+    """Options do not go together."""
+
+
 class UpstreamTaskError(HeadgateError):
     """A task was given the future of a task that did not complete."""
+
+
+class ConcurrencySlotAcquisitionError(HeadgateError):
+    """Slots of concurrency limits cannot be had."""
+
+
+class AcquireConcurrencySlotTimeoutError(ConcurrencySlotAcquisitionError, TimeoutError):
+    """Slots of concurrency limits did not become free in time."""
+
+
+class ConcurrencyLeaseLostError(HeadgateError):
+    """The lease on slots could not be renewed, so others may have them."""
 
 
 class FlowRunTimeoutError(HeadgateError, TimeoutError):
@@ -374,6 +443,83 @@ class FlowRunTimeoutError(HeadgateError, TimeoutError):
 
 class TaskRunTimeoutError(HeadgateError, TimeoutError):
     """A task run took longer than its timeout."""
+
+
+class IsolatedProcessDied(HeadgateError):
+    """The process that executed a task on behalf of this one ended before the task did."""
+
+
+class IsolatedError(HeadgateError):
+    """What a task raised in another process, where the exception itself cannot be sent."""
+
+
+class FlowPauseTimeout(HeadgateError, TimeoutError):
+    """A flow run was paused, and nobody resumed it in time."""
+
+
+class FlowRunWaitTimeout(HeadgateError, TimeoutError):
+    """A flow run had not ended when its end was waited for no longer."""
+
+
+class FlowPauseError(HeadgateError):
+    """A flow run cannot be paused, suspended or resumed."""
+
+
+class BlockError(HeadgateError, ValueError):
+    """A block cannot be loaded, saved or deleted as it was asked for."""
+
+
+class BlockNotFoundError(BlockError):
+    """There is no block of this name."""
+
+
+class BlockExistsError(BlockError):
+    """There is a block of this name, and it was not to be overwritten."""
+
+
+class UnknownBlockType(BlockError):
+    """No class of this process belongs to the type of a block."""
+
+
+class BlockNotSavedError(HeadgateError, RuntimeError):
+    """Something was asked of a block that only a saved one can do."""
+
+
+class InvalidBlockRegistration(HeadgateError):
+    """A class that is no kind of block was to be registered as one."""
+
+
+class NotificationError(HeadgateError):
+    """A notification was not accepted by those who deliver it."""
+
+
+class FileSystemError(HeadgateError, ValueError):
+    """A path is not there, is no file, or is outside of its file system."""
+
+    def __init__(self, message: str = "", path: str = "") -> None:
+        """Make an error about a path."""
+        super().__init__(message)
+        self.path = path
+
+
+class TemplateError(HeadgateError, ValueError):
+    """A template cannot be filled in."""
+
+
+class StorageError(HeadgateError, ValueError):
+    """The code of a flow cannot be got from where it is kept."""
+
+
+class PullStepError(HeadgateError):
+    """What a runner does before it loads a flow has failed."""
+
+
+class FlowVisualizationError(HeadgateError):
+    """The graph of a flow cannot be drawn."""
+
+
+class GraphvizExecutableNotFoundError(FlowVisualizationError):
+    """A picture of a graph was wanted, and Graphviz is not installed."""
 
 
 class ScriptError(HeadgateError):
@@ -386,6 +532,23 @@ class MissingFlowError(HeadgateError):
 
 class ServerStartError(HeadgateError):
     """The embedded server did not start."""
+
+
+class VersionMismatch(HeadgateError):
+    """The server speaks another contract than this client."""
+
+    def __init__(
+        self, api_url: str, server_version: str, client_version: str, contracts: Sequence[str] = ()
+    ) -> None:
+        """Make an error about a server and the contracts that it serves."""
+        super().__init__(
+            f"The server at {api_url} is of version {server_version} and serves "
+            f"{', '.join(contracts) or 'another contract'}, which this client "
+            f"({client_version}) does not speak; install a version of headgate that fits it."
+        )
+        self.api_url = api_url
+        self.server_version = server_version
+        self.client_version = client_version
 
 
 class DatabaseInUse(HeadgateError):
@@ -426,16 +589,27 @@ class Abort(HeadgateSignal):
 class Pause(HeadgateSignal):
     """The run is to be paused."""
 
-    def __init__(self, message: str = "", state: State | None = None) -> None:
-        """Make it with the paused state, where there is one."""
+    def __init__(
+        self, message: str = "", state: State | None = None, flow_run_id: str | None = None
+    ) -> None:
+        """Make it with the paused state, and for the run, where there is one."""
         super().__init__(message)
         self.state = state
+        self.flow_run_id = flow_run_id
 
 
 __all__ = [
     "Abort",
+    "AcquireConcurrencySlotTimeoutError",
     "AlreadyExists",
+    "BlockError",
+    "BlockExistsError",
+    "BlockNotFoundError",
+    "BlockNotSavedError",
     "CancelledRun",
+    "ConcurrencyLeaseLostError",
+    "ConcurrencySlotAcquisitionError",
+    "ConfigurationError",
     "ControlPlaneError",
     "CrashedRun",
     "DatabaseInUse",
@@ -443,18 +617,28 @@ __all__ = [
     "EtagMismatch",
     "FailedPrecondition",
     "FailedRun",
+    "FileSystemError",
+    "FlowPauseError",
+    "FlowPauseTimeout",
     "FlowRunTimeoutError",
+    "FlowRunWaitTimeout",
+    "HashError",
     "HeadgateError",
     "HeadgateSignal",
     "Internal",
     "InvalidArgument",
+    "InvalidBlockRegistration",
+    "IsolatedError",
+    "IsolatedProcessDied",
     "LeaseFenced",
+    "LockError",
     "MappingLengthMismatch",
     "MappingMissingIterable",
     "MissingContextError",
     "MissingFlowError",
     "MissingResult",
     "NotFound",
+    "NotificationError",
     "ParameterBindError",
     "ParameterTypeError",
     "Pause",
@@ -463,18 +647,23 @@ __all__ = [
     "ProtocolViolation",
     "ReservedArgumentError",
     "ResourceExhausted",
+    "ResultStorageError",
     "RevisionCompacted",
     "RunEndedError",
     "ScriptError",
+    "SerializationError",
     "ServerStartError",
     "SessionSuperseded",
     "SignatureMismatchError",
     "TaskRunTimeoutError",
+    "TemplateError",
     "TerminationSignal",
     "Unauthenticated",
     "Unavailable",
     "UnfinishedRun",
+    "UnknownBlockType",
     "Unsupported",
     "UpstreamTaskError",
+    "VersionMismatch",
     "Violation",
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from headgate.core import configuration
+
 #: The database of a server that is told of no other.
 DATABASE_FILE = "headgate.db"
 #: Where the server of that database listens for the processes of its user.
@@ -18,8 +20,7 @@ _SOCKET_PATH_BYTES_MAX = 100
 
 def default_home() -> Path:
     """Return the folder of the user's Headgate: ``HEADGATE_HOME``, else ``~/.headgate``."""
-    given = os.environ.get("HEADGATE_HOME")
-    return Path(given or "~/.headgate").expanduser().absolute()
+    return configuration.home()
 
 
 def socket_path(home: Path) -> Path:

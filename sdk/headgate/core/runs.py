@@ -48,6 +48,10 @@ class Flow:
     update_time: datetime
 
 
+#: The flow of runs whose one task was called outside of flows.
+TASKS_FLOW = "headgate.tasks"
+
+
 @record
 class FlowRun:
     """One execution of a flow; the fields are those of ``flow_run.proto``.
@@ -118,6 +122,24 @@ class TaskRun:
     flow_run_attempt: int = 1
     create_time: datetime
     revision: int = 0
+
+
+@record
+class RecordedCall:
+    """A call in a durable flow run that has completed.
+
+    Attributes:
+        task_run_id: The task run that it was.
+        call_key: Which call: a hash of the task, of what it was called with, and of the call
+            within which it was made.
+        dynamic_key: Which of several calls with one key.
+        state: The Completed state, with what it returned; None where it was not asked for.
+    """
+
+    task_run_id: str
+    call_key: str
+    dynamic_key: str
+    state: State | None = None
 
 
 @record

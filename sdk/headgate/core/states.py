@@ -6,7 +6,9 @@ import enum
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
+from headgate.core import errors
 from headgate.core.record import record
 
 
@@ -102,6 +104,7 @@ class StateDetails:
     pause_key: str | None = None
     transition_id: str | None = None
     traceparent: str | None = None
+    call_key: str | None = None
 
 
 NO_DETAILS = StateDetails()
@@ -133,6 +136,21 @@ class State:
     def is_terminal(self) -> bool:
         """Whether the run has ended."""
         return self.type in TERMINAL
+
+    def result(self, raise_on_failure: bool = True, retry_result_failure: bool = True) -> Any:
+        """Return the result of the run, of states that clients return; see ``headgate.states``.
+
+        Raises:
+            MissingResult: This is a bare record.
+        """
+        msg = "A record of a state has no result; ask headgate.states.from_record(state) for it."
+        raise errors.MissingResult(msg)
+
+    async def aresult(
+        self, raise_on_failure: bool = True, retry_result_failure: bool = True
+    ) -> Any:
+        """Return the result of the run; see ``result``."""
+        return self.result(raise_on_failure, retry_result_failure)
 
     def is_scheduled(self) -> bool:
         """Whether the run waits for a time."""

@@ -25,6 +25,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALWAYS: tuple[str, ...] = (
     "entrypoint",
     "path",
+    "pull_steps",
     "description",
     "version",
     "tags",
@@ -57,6 +58,7 @@ class RunnerDeployment:
         flow_name: The flow.
         entrypoint: Where it is; see ``headgate.entrypoints``.
         path: The folder that the entrypoint is relative to, on the machine of the runner.
+        pull_steps: How a runner gets the code: ``{name: inputs}`` each; see ``steps``.
         description: Text for people, Markdown.
         version: Free text.
         tags: Each run has them.
@@ -71,13 +73,14 @@ class RunnerDeployment:
         work_pool_name: The pool that its runs wait in. Default: ``default``.
         work_queue_name: The queue in that pool. Default: ``default``.
         job_variables: Values for the job template of the pool.
-        on_infrastructure_loss: What happens to a run whose runner is lost.
+        on_infrastructure_loss: What happens to a run whose runner, or process, is lost.
     """
 
     name: str
     flow_name: str
     entrypoint: str = ""
     path: str = ""
+    pull_steps: list[Mapping[str, Any]] = dataclasses.field(default_factory=list[Mapping[str, Any]])
     description: str = ""
     version: str = ""
     tags: list[str] = dataclasses.field(default_factory=list[str])
@@ -147,6 +150,7 @@ class RunnerDeployment:
             job_variables: Values for the job template of the pool.
             entrypoint_type: Whether the flow is named by file or by module.
             on_infrastructure_loss: ``crash`` or ``reschedule``, or a policy with its limit.
+                Default: ``reschedule``, three times, where the flow is durable; else ``crash``.
 
         Raises:
             InvalidArgument: A schedule, or an option, is wrong.
@@ -154,13 +158,15 @@ class RunnerDeployment:
             SignatureMismatchError: The flow has no such parameter.
         """
         signature = _signature(flow)
+        origin = flow.origin
         given = dict(parameters or {})
         signature.check_names(given)
         return cls(
             name=name,
             flow_name=flow.name,
             entrypoint=_entrypoint(flow, entrypoint_type),
-            path=os.getcwd(),
+            path=os.getcwd() if origin is None else "",
+            pull_steps=[] if origin is None else [origin.storage.to_pull_step()],
             description=description if description is not None else (flow.description or ""),
             version=version if version is not None else (flow.version or ""),
             tags=sorted(set(tags or ())),
@@ -176,7 +182,7 @@ class RunnerDeployment:
             work_pool_name=work_pool_name,
             work_queue_name=work_queue_name,
             job_variables=dict(job_variables or {}),
-            on_infrastructure_loss=_loss_policy(on_infrastructure_loss),
+            on_infrastructure_loss=_loss_policy(on_infrastructure_loss, durable=flow.durable),
         )
 
     @classmethod
@@ -201,6 +207,26 @@ class RunnerDeployment:
         made.path = os.path.abspath(path or os.getcwd())
         return made
 
+    @classmethod
+    def from_storage(
+        cls, storage: Any, entrypoint: str, name: str, **options: Any
+    ) -> RunnerDeployment:
+        """Describe a deployment of a flow whose code is elsewhere; the code is got here, too.
+
+        Args:
+            storage: Where it is; see ``headgate.runner.storage``.
+            entrypoint: Where the flow is in that code.
+            name: The deployment's name.
+            **options: As for ``from_flow``.
+
+        Raises:
+            StorageError: The code could not be got.
+            MissingFlowError: There is no such flow in it.
+        """
+        from headgate.deployments import remote
+
+        return cls.from_flow(remote.load_flow(storage, entrypoint), name, **options)
+
     def record(self) -> deployments.Deployment:
         """Return what the server stores, less what it adds itself.
 
@@ -214,6 +240,7 @@ class RunnerDeployment:
             flow_name=self.flow_name,
             entrypoint=self.entrypoint,
             path=self.path,
+            pull_steps=tuple(_pull_step(step) for step in self.pull_steps),
             description=self.description,
             version=self.version,
             tags=tuple(self.tags),
@@ -227,7 +254,7 @@ class RunnerDeployment:
             collision_strategy=self.collision_strategy,
             work_pool_name=self.work_pool_name or "default",
             work_queue_name=self.work_queue_name or "default",
-            job_variables=parameters.encode(self.job_variables),
+            job_variables=parameters.encode(self.job_variables, plain=True),
             on_infrastructure_loss=self.on_infrastructure_loss,
             create_time=_EPOCH,
             update_time=_EPOCH,
@@ -273,6 +300,8 @@ def _signature(flow: Flow[..., Any]) -> parameters.Signature:
 
 
 def _entrypoint(flow: Flow[..., Any], kind: EntrypointType) -> str:
+    if flow.origin is not None:
+        return flow.origin.entrypoint
     return entrypoints.of_function(flow.fn, module=kind is EntrypointType.MODULE_PATH)
 
 
@@ -288,10 +317,11 @@ def _collision(value: deployments.CollisionStrategy | str | None) -> deployments
 
 
 def _loss_policy(
-    value: deployments.InfrastructureLossPolicy | str | None,
+    value: deployments.InfrastructureLossPolicy | str | None, *, durable: bool
 ) -> deployments.InfrastructureLossPolicy:
     if value is None:
-        return deployments.CRASH_ON_LOSS
+        # Whatever a durable flow has completed is not done again, so it may well go on.
+        return deployments.RESCHEDULE_ON_LOSS if durable else deployments.CRASH_ON_LOSS
     if isinstance(value, deployments.InfrastructureLossPolicy):
         return value
     try:
@@ -301,6 +331,17 @@ def _loss_policy(
             "on_infrastructure_loss", f"must be crash or reschedule, not {value!r}."
         ) from None
     return deployments.InfrastructureLossPolicy(action=action)
+
+
+def _pull_step(step: Mapping[str, Any]) -> deployments.PullStep:
+    if len(step) != 1:
+        raise errors.InvalidArgument.of("pull_steps", f"{step!r} is not one name with inputs.")
+    name, inputs = next(iter(step.items()))
+    # Those of ours go by their short names, which are part of the contract.
+    name = name.removeprefix("headgate.deployments.steps.")
+    mapping: Mapping[str, Any] = inputs or {}
+    given = {key: value for key, value in mapping.items() if value is not None}
+    return deployments.PullStep(name=name, inputs=parameters.encode(given, plain=True))
 
 
 def _schedule(item: Schedule) -> deployments.Schedule:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import dataclasses
-import queue
-import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from headgate import context
+from headgate import _calling, context
 from headgate import parameters as codec
 from headgate import states as user_states
-from headgate.core import errors, runs, states
-
-if TYPE_CHECKING:
-    from headgate.client.orchestration import HeadgateClient, SyncHeadgateClient
+from headgate.core import runs
 
 __all__ = ["arun_deployment", "run_deployment"]
 
@@ -79,7 +72,7 @@ def run_deployment(
         "job_variables": job_variables,
         "priority": priority,
     }
-    if _in_event_loop():
+    if _calling.in_event_loop():
         # Flows written with `await run_deployment(...)` go on to work.
         return cast("runs.FlowRun", arun_deployment(name, parameters, **options))
     return _run(name, parameters, options)
@@ -101,7 +94,7 @@ async def arun_deployment(
     priority: int = 0,
 ) -> runs.FlowRun:
     """Do what ``run_deployment`` does, in a coroutine."""
-    from headgate.client import orchestration  # the channel, and grpc with it
+    from headgate.client import ending, orchestration  # the channel, and grpc with it
 
     request = _request(
         parameters,
@@ -117,19 +110,19 @@ async def arun_deployment(
     async with orchestration.get_client() as client:
         run = await client.create_flow_run_from_deployment(name, **request)
         if timeout != 0 and not run.state.is_terminal:
-            run = await _wait(client, run, timeout)
+            run = await ending.wait(client, run, timeout)
     return _with_result(run)
 
 
 def _run(name: str, parameters: Mapping[str, Any] | None, options: dict[str, Any]) -> runs.FlowRun:
-    from headgate.client import orchestration  # the channel, and grpc with it
+    from headgate.client import ending, orchestration  # the channel, and grpc with it
 
     timeout = options.pop("timeout")
     request = _request(parameters, **options)
     with orchestration.get_client(sync_client=True) as client:
         run = client.create_flow_run_from_deployment(name, **request)
         if timeout != 0 and not run.state.is_terminal:
-            run = _wait_blocking(client, run, timeout)
+            run = ending.wait_blocking(client, run, timeout)
     return _with_result(run)
 
 
@@ -162,65 +155,7 @@ def _request(
         "tags": sorted({*(tags or ()), *context.current_tags()}),
         "idempotency_key": idempotency_key,
         "work_queue_name": work_queue_name,
-        "job_variables": codec.encode(job_variables or {}),
+        "job_variables": codec.encode(job_variables or {}, plain=True),
         "priority": priority,
         "parent_flow_run_id": parent.flow_run.id if parent is not None else None,
     }
-
-
-async def _wait(client: HeadgateClient, run: runs.FlowRun, timeout: float | None) -> runs.FlowRun:
-    import anyio  # only who waits pays
-
-    with anyio.move_on_after(timeout):
-        async with contextlib.aclosing(client.watch(**_end_of(run))) as transitions:
-            async for _transition in transitions:
-                break
-    return await client.read_flow_run(run.id)
-
-
-def _wait_blocking(
-    client: SyncHeadgateClient, run: runs.FlowRun, timeout: float | None
-) -> runs.FlowRun:
-    if timeout is None:
-        with contextlib.closing(client.watch(**_end_of(run))) as transitions:
-            next(transitions, None)
-        return client.read_flow_run(run.id)
-    # A stream that blocks knows no timeout. The thread ends with the run, or when the client is
-    # closed, which is right after this wait.
-    ended = queue.SimpleQueue[errors.HeadgateError | None]()
-
-    def follow() -> None:
-        try:
-            with contextlib.closing(client.watch(**_end_of(run))) as transitions:
-                next(transitions, None)
-        except errors.HeadgateError as problem:
-            ended.put(problem)
-        except RuntimeError:
-            return  # the client was closed before the stream was opened
-        else:
-            ended.put(None)
-
-    threading.Thread(target=follow, name="headgate-wait", daemon=True).start()
-    with contextlib.suppress(queue.Empty):
-        problem = ended.get(timeout=max(0.0, timeout))
-        if problem is not None:
-            raise problem
-    return client.read_flow_run(run.id)
-
-
-def _end_of(run: runs.FlowRun) -> dict[str, Any]:
-    """Return what to watch for: the end of a run, from where it is known to stand."""
-    return {
-        "after_revision": run.revision,
-        "flow_run_ids": [run.id],
-        "kind": runs.RunKind.FLOW_RUN,
-        "state_types": sorted(states.TERMINAL),
-    }
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

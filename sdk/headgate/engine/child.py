@@ -4,6 +4,7 @@ The run, its fencing token and its code come by the environment::
 
     HEADGATE__FLOW_RUN_ID, HEADGATE__FENCING_TOKEN    the lease
     HEADGATE__ENTRYPOINT, HEADGATE__PATH              the code
+    HEADGATE__PULL_STEPS                              what gets the code here, as JSON
     HEADGATE__CONTROL_FD                              the runner's line, see ``control``
 
 Everything else, such as the parameters, the server tells when the run is opened.
@@ -12,31 +13,26 @@ Everything else, such as the parameters, the server tells when the run is opened
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from headgate import entrypoints, settings, states
-from headgate.core import errors, runs
-from headgate.engine import leased, outcomes, process
+from headgate.core import deployments, errors
+from headgate.engine import leased, process
 from headgate.engine.control import Control
 from headgate.engine.interruption import Intent, set_process_intent
-from headgate.engine.outbox import Outbox
 from headgate.states import State
 
 if TYPE_CHECKING:
     from headgate.flows import Flow
 
-__all__ = ["Spec", "execute", "execute_here", "main"]
+__all__ = ["Spec", "execute", "execute_flow", "execute_here", "load", "main"]
 
 #: The exit code of a process that was told to end; what a shell makes of SIGTERM.
 TERMINATED = 143
-_CANNOT_BEGIN = (
-    errors.ParameterBindError,
-    errors.ParameterTypeError,
-    errors.SignatureMismatchError,
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +44,8 @@ class Spec:
         fencing_token: The number of the lease.
         entrypoint: Where the flow is; see ``headgate.entrypoints``.
         path: The folder that the entrypoint is relative to; None: the working folder.
+        pull_steps: What is done before the flow is loaded; see ``headgate.deployments.steps``.
+        may_move: Whether the working folder of the process becomes that of the pull steps.
         control_fd: The descriptor of the runner's line; None: nobody listens.
     """
 
@@ -55,6 +53,8 @@ class Spec:
     fencing_token: int
     entrypoint: str
     path: str | None = None
+    pull_steps: tuple[deployments.PullStep, ...] = ()
+    may_move: bool = False
     control_fd: int | None = None
 
     @classmethod
@@ -71,6 +71,8 @@ class Spec:
                 fencing_token=int(environment["HEADGATE__FENCING_TOKEN"]),
                 entrypoint=environment["HEADGATE__ENTRYPOINT"],
                 path=environment.get("HEADGATE__PATH") or None,
+                pull_steps=_pull_steps(environment.get("HEADGATE__PULL_STEPS")),
+                may_move=True,
                 control_fd=int(control_fd) if control_fd else None,
             )
         except KeyError as error:
@@ -149,31 +151,48 @@ def execute_here(spec: Spec) -> State[Any]:
         raise errors.NotFound("flow run", spec.flow_run_id)
     if flow is None:
         assert problem is not None
-        return _report(outbox, run, _not_loaded(problem))
-    try:
-        return leased.execute(flow, link, outbox, run)
-    except _CANNOT_BEGIN as error:
-        return _report(outbox, run, outcomes.invalid(error))
+        return leased.report(outbox, run, _not_loaded(problem))
+    return leased.execute_or_report(flow, link, outbox, run)
+
+
+def execute_flow(spec: Spec, flow: Flow[..., Any]) -> State[Any]:
+    """Do what ``execute_here`` does, where the flow is at hand."""
+    link = process.link(connect_timeout_seconds=None)
+    outbox = link.open_run(spec.flow_run_id, spec.fencing_token)
+    run = outbox.opened.result().flow_run
+    if run is None:
+        raise errors.NotFound("flow run", spec.flow_run_id)
+    return leased.execute_or_report(flow, link, outbox, run)
+
+
+def load(spec: Spec) -> Flow[..., Any]:
+    """Get the code of a run here, and load its flow.
+
+    Raises:
+        PullStepError: The code could not be got.
+        MissingFlowError: There is no such flow.
+        ScriptError: The code raised while it was imported.
+    """
+    path = spec.path
+    if spec.pull_steps:
+        from headgate.deployments import steps  # most deployments have none
+
+        path = steps.run_steps(spec.pull_steps, directory=path)
+        if path is not None and spec.may_move:
+            os.chdir(path)
+    return entrypoints.load_flow(spec.entrypoint, path)
 
 
 def _load(spec: Spec) -> tuple[Flow[..., Any] | None, errors.HeadgateError | None]:
     try:
-        return entrypoints.load_flow(spec.entrypoint, spec.path), None
-    except (errors.ScriptError, errors.MissingFlowError) as error:
+        return load(spec), None
+    except (errors.PullStepError, errors.ScriptError, errors.MissingFlowError) as error:
         return None, error
+
+
+def _pull_steps(text: str | None) -> tuple[deployments.PullStep, ...]:
+    return tuple(deployments.PullStep(**step) for step in json.loads(text or "[]"))
 
 
 def _not_loaded(problem: errors.HeadgateError) -> State[Any]:
     return states.Crashed(message=f"The flow could not be loaded. {problem}", data=problem)
-
-
-def _report(outbox: Outbox, run: runs.FlowRun, final: State[Any]) -> State[Any]:
-    """End a run whose flow was not called."""
-    from headgate.logging.loggers import flow_run_logger
-
-    error: BaseException = final.data
-    info = (type(error), error, error.__traceback__)
-    flow_run_logger(run).error("%s", final.message, exc_info=info)
-    force = final.is_crashed()
-    verdict = outbox.propose(final.record(), force=force).result().verdict
-    return final if verdict.state is None else states.from_record(verdict.state)

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 from headgate import context as contexts
 from headgate import parameters as parameter_codec
 from headgate import states
-from headgate.codec.session import FlowRunCreated
+from headgate.codec.session import FlowRunCreated, RunOpened
 from headgate.core import errors, names, runs
 from headgate.core.ids import new_id
-from headgate.engine import flow_logs, process
+from headgate.engine import entry, flow_logs, process
+from headgate.engine.effects import Steps, Wait
 from headgate.engine.outbox import Carrier, Outbox
 from headgate.engine.tracking import Tracking
 
 if TYPE_CHECKING:
     from headgate.flows import Flow
 
-__all__ = ["Leased", "Made", "Origin"]
+__all__ = ["LOSSY_LABEL", "Leased", "Made", "Origin", "Resumed"]
+
+#: The label in which a run names the parameters that are recorded as their ``repr``.
+LOSSY_LABEL = "headgate.parameters-as-repr"
 
 
 class Origin(Protocol):
@@ -61,6 +65,8 @@ class Made:
         flow: The flow.
         parent: The flow run that calls it.
         upstream_run_ids: The runs whose results it is given.
+        ids: The id of the run, and that of the task run that stands for it in the parent, where
+            they were chosen before.
 
     Raises:
         ServerStartError: No server is configured and the embedded one did not start.
@@ -71,12 +77,15 @@ class Made:
         flow: Flow[..., Any],
         parent: contexts.FlowRunContext | None,
         upstream_run_ids: tuple[str, ...],
+        ids: tuple[str, str] | None = None,
     ) -> None:
         """Choose its id; nothing is recorded yet."""
         self._flow = flow
         self.link: Carrier = process.link() if parent is None else _link_of(parent)
-        self.tracking = None if parent is None else Tracking(flow, parent, upstream_run_ids)
-        run_id = new_id()
+        run_id, tracking_id = ids or (new_id(), "")
+        self.tracking = (
+            None if parent is None else Tracking(flow, parent, upstream_run_ids, tracking_id)
+        )
         self.flow_run = runs.FlowRun(
             id=run_id,
             name=names.random_name(process.rng),
@@ -102,8 +111,17 @@ class Made:
             with contexts.executing(context, None):
                 name = self._flow.run_name(parameters)
         finally:
+            labels = dict(context.flow_run.labels)
+            if self._flow.durable and self.tracking is None:
+                labels.update(entry.label(self._flow))
+            if warnings:
+                # Who retries the run elsewhere must not take a repr for the value.
+                labels[LOSSY_LABEL] = ", ".join(parameter_codec.without_json(parameters))
             context.flow_run = dataclasses.replace(
-                context.flow_run, parameters=texts, name=name or context.flow_run.name
+                context.flow_run,
+                parameters=texts,
+                name=name or context.flow_run.name,
+                labels=labels,
             )
             self.outbox.begin(FlowRunCreated(context.flow_run))
             if self.tracking is not None:
@@ -150,6 +168,49 @@ class Leased:
             flow_logs.warn(context, f"The run keeps its name: {error}")
             return
         context.flow_run = dataclasses.replace(context.flow_run, name=name)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """A subflow of an earlier attempt of its parent, which goes on here.
+
+    Attributes:
+        link: The link of the parent's run.
+        outbox: Its outbox there.
+        flow_run: The run, as the server has it.
+        tracking: What stands for it in this attempt of the parent.
+    """
+
+    link: Carrier
+    outbox: Outbox
+    flow_run: runs.FlowRun
+    tracking: Tracking | None
+
+    @classmethod
+    def claim(
+        cls,
+        flow: Flow[..., Any],
+        parent: contexts.FlowRunContext,
+        flow_run_id: str,
+        upstream_run_ids: tuple[str, ...],
+    ) -> Steps[Resumed]:
+        """Take a run that is Scheduled.
+
+        Raises:
+            HeadgateError: Another process has it.
+        """
+        link = _link_of(parent)
+        outbox = link.claim_run(flow_run_id)
+        opened: RunOpened = yield Wait(outbox.opened)
+        if opened.flow_run is None:
+            raise errors.NotFound("flow run", flow_run_id)
+        tracking = Tracking(flow, parent, upstream_run_ids)
+        return cls(link=link, outbox=outbox, flow_run=opened.flow_run, tracking=tracking)
+
+    def announce(self, context: contexts.FlowRunContext, parameters: Mapping[str, Any]) -> None:
+        """Say in the parent's run that the subflow goes on; see ``Origin``."""
+        if self.tracking is not None:
+            self.tracking.begin(context.flow_run)
 
 
 def _link_of(parent: contexts.FlowRunContext) -> Carrier:

@@ -13,23 +13,28 @@ import inspect
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from concurrent.futures import Future
+from types import AsyncGeneratorType
 from typing import Any, Protocol, TypeVar
 
-from headgate.engine import blocking, timeouts
+from headgate.engine import blocking, sleeping, timeouts
 
 __all__ = [
     "Call",
     "Effect",
     "Sleep",
     "Steps",
+    "Twin",
     "Wait",
     "drive",
     "drive_async",
     "drive_async_generator",
     "drive_generator",
+    "run",
 ]
 
 T = TypeVar("T")
+
+_ASYNC_GENERATOR: type[Any] = AsyncGeneratorType
 
 
 class Effect(Protocol):
@@ -83,7 +88,7 @@ class Call:
             with timeouts.limit(self.timeout_seconds, self.on_timeout):
                 value = self.fn(*self.args, **self.kwargs)
         if type(value) is _COROUTINE:
-            return _run(value)
+            return run(value)
         return value
 
     async def perform_async(self) -> Any:
@@ -107,6 +112,32 @@ class Call:
             raise self.on_timeout().with_traceback(there) from None
 
 
+class Twin:
+    """Call a function of our own that may block, e.g. for a disk; on a loop its async twin.
+
+    Args:
+        fn: The function.
+        afn: Its async twin; None: the function does not block for long.
+        args: The arguments of either.
+    """
+
+    __slots__ = ("afn", "args", "fn")
+
+    def __init__(self, fn: Callable[..., Any], afn: Callable[..., Any] | None, *args: Any) -> None:
+        """Make a call."""
+        self.fn = fn
+        self.afn = afn
+        self.args = args
+
+    def perform(self) -> Any:
+        """Call the function."""
+        return self.fn(*self.args)
+
+    async def perform_async(self) -> Any:
+        """Await the twin."""
+        return self.fn(*self.args) if self.afn is None else await self.afn(*self.args)
+
+
 class Sleep:
     """Do nothing for a while."""
 
@@ -120,14 +151,11 @@ class Sleep:
         """Block."""
         if self.seconds > 0:
             with blocking.released():
-                # An event that nobody sets: interruptible by signals, as time.sleep is.
-                threading.Event().wait(self.seconds)
+                sleeping.sleep(self.seconds)
 
     async def perform_async(self) -> None:
         """Await."""
-        import asyncio
-
-        await asyncio.sleep(max(0.0, self.seconds))
+        await sleeping.sleep_async(max(0.0, self.seconds))
 
 
 class Wait:
@@ -188,6 +216,10 @@ def drive(steps: Steps[T]) -> T:
         return stop.value
 
 
+async def _all_of(generator: AsyncGenerator[Any, Any]) -> list[Any]:
+    return [item async for item in generator]
+
+
 async def drive_async(steps: Steps[T]) -> T:
     """Run an engine to its end, awaiting on the running loop."""
     try:
@@ -195,6 +227,9 @@ async def drive_async(steps: Steps[T]) -> T:
         while True:
             try:
                 value = await effect.perform_async()
+                if type(value) is _ASYNC_GENERATOR:
+                    # Nobody takes what it yields one by one: of a run that was submitted.
+                    value = await _all_of(value)
             except BaseException as error:  # the engine decides what becomes of it
                 effect = steps.throw(error)
             else:
@@ -273,7 +308,7 @@ _COROUTINE = type(_coroutine)
 _coroutine.close()
 
 
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine where there is no loop to await it on."""
     import asyncio
 

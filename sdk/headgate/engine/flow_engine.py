@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import signal
 from collections.abc import Mapping
 from concurrent.futures import Future
 from datetime import timedelta
@@ -17,19 +18,34 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headgate import context as contexts
 from headgate import settings, states
+from headgate.codec import session as frames
 from headgate.core import errors, retries
+from headgate.core import states as core_states
 from headgate.core.states import VerdictKind
-from headgate.engine import effects, flow_logs, hooks, outcomes, process, resolve
-from headgate.engine.creation import Made, Origin
+from headgate.engine import (
+    durable,
+    effects,
+    flow_logs,
+    flow_results,
+    hooks,
+    keeping,
+    outcomes,
+    process,
+    reattachment,
+    resolve,
+)
+from headgate.engine.creation import Made, Origin, Resumed
 from headgate.engine.effects import Call, Sleep, Steps, Wait
 from headgate.engine.interruption import Intent, Interruption
 from headgate.engine.lineage import Lineage
 from headgate.engine.outbox import Carrier, Outbox
+from headgate.engine.pausing import Gate
 from headgate.engine.recording import Answer
 from headgate.engine.tracking import Tracking
 from headgate.states import State, StateType
 
 if TYPE_CHECKING:
+    from headgate.engine.reattachment import Subflows
     from headgate.flows import Flow
 
 __all__ = ["FlowCall", "call", "drive"]
@@ -71,6 +87,7 @@ class FlowCall:
         wait_for: Futures that must be completed first.
         return_state: Whether the caller wants the final state.
         origin: Where the run comes from. Default: it is made by this call.
+        ids: As for ``Made``.
     """
 
     def __init__(
@@ -81,8 +98,10 @@ class FlowCall:
         *,
         return_state: bool = False,
         origin: Origin | None = None,
+        ids: tuple[str, str] | None = None,
     ) -> None:
         """Prepare a call; nothing is recorded yet."""
+        self._ids = ids
         self.state: State[Any] | None = None
         self._flow = flow
         self._parameters = dict(parameters)
@@ -104,7 +123,14 @@ class FlowCall:
             self._interruption.use_task()
         lineage = parent.lineage if parent is not None else None
         upstream = resolve.find(self._parameters.values(), self._wait_for, lineage=lineage)
-        origin = self._origin or Made(self._flow, parent, tuple(upstream.run_ids))
+        origin = self._origin
+        if origin is None and parent is not None and parent.subflows is not None:
+            earlier = yield from self._find_earlier(parent, parent.subflows, upstream)
+            if isinstance(earlier, State):
+                return self._reattach(parent, earlier)
+            origin = earlier
+        if origin is None:
+            origin = Made(self._flow, parent, tuple(upstream.run_ids), self._ids)
         self._adopt(origin)
         with self._interruption.listening():
             try:
@@ -122,18 +148,58 @@ class FlowCall:
                 self._link.close_run(self._outbox)
         return self._hand_over(state)
 
+    def _find_earlier(
+        self, parent: contexts.FlowRunContext, subflows: Subflows, upstream: resolve.Upstream
+    ) -> Steps[State[Any] | Origin | None]:
+        """Return how this very call ended in an earlier attempt of the parent, or its run."""
+        if not subflows.has_earlier:
+            return None
+        try:
+            yield from upstream.wait()
+        except errors.UpstreamTaskError:
+            return None  # it is said where the run is there to be told of
+        key = reattachment.key_of(self._flow, self._values(upstream))
+        run = yield from subflows.take(key, resumes=self._flow.durable)
+        if run is None:
+            return None
+        state = reattachment.result_of(run, parent)
+        if state is not None:
+            # Its id in the parent's story is that of the task run that stood for it.
+            return state.copy(task_run_id=run.parent_task_run_id)
+        if run.state.type is StateType.COMPLETED or not self._flow.durable:
+            return None
+        yield Wait(reattachment.schedule_again(run))
+        return (yield from Resumed.claim(self._flow, parent, run.id, tuple(upstream.run_ids)))
+
+    def _reattach(self, parent: contexts.FlowRunContext, state: State[Any]) -> Any:
+        """Give the caller what a subflow returned in an earlier attempt."""
+        self.state = state.copy(task_run_id=None)
+        parent.lineage.add(state.data, state.task_run_id or "")
+        return self._given(self.state)
+
+    def _values(self, upstream: resolve.Upstream) -> dict[str, Any]:
+        """Return the parameters with results in the place of futures."""
+        if not upstream.replace:
+            return self._parameters
+        return {name: resolve.values_of(value) for name, value in self._parameters.items()}
+
     def _adopt(self, origin: Origin) -> None:
         """Make the context that the run executes in."""
         self._link, self._outbox, self._tracking = origin.link, origin.outbox, origin.tracking
-        self._outbox.on_control = _Controls(self._interruption)
+        gate = Gate(origin.flow_run.id, self._outbox, self._parent.gate if self._parent else None)
+        self._outbox.on_control = _Controls(self._interruption, gate)
         self._context = contexts.FlowRunContext(
             flow=self._flow,
             flow_run=origin.flow_run,
             recorder=self._outbox,
             interruption=self._interruption,
+            gate=gate,
             lineage=Lineage(),
             log_prints=self._log_prints(),
         )
+        self._context.inherit(self._parent)
+        if self._flow.durable:
+            self._context.calls = durable.Calls(origin.flow_run.id)
 
     def _log_prints(self) -> bool:
         if self._flow.log_prints is not None:
@@ -142,11 +208,21 @@ class FlowCall:
             return self._parent.log_prints
         return settings.current().logging_log_prints
 
+    def interrupt(self) -> None:
+        """Stop what the run has submitted, because a run around it is torn down."""
+        context: contexts.FlowRunContext | None = getattr(self, "_context", None)
+        runner = context.task_runner if context is not None else None
+        if runner is not None:
+            runner.cancel_all()
+            runner.interrupt_all()
+
     # --- Living ---
 
     def _live(self, origin: Origin, upstream: resolve.Upstream) -> Steps[State[Any]]:
         """Go from the first state to the last; returns the last."""
         problem = yield from self._prepare(upstream)
+        if self._tracking is not None:
+            self._tracking.is_ready = not isinstance(problem, errors.UpstreamTaskError)
         try:
             origin.announce(self._context, self._context.parameters)
         except Exception as error:  # flow_run_name is code of the user's
@@ -170,14 +246,21 @@ class FlowCall:
         parameters = self._parameters
         try:
             yield from upstream.wait()
-            if upstream.replace:
-                parameters = {n: resolve.values_of(v) for n, v in parameters.items()}
+            parameters = self._values(upstream)
             self._context.parameters = parameters
+            self._label(parameters)
             if self._flow.should_validate_parameters:
                 self._context.parameters = self._flow.signature.validate(parameters)
         except (errors.UpstreamTaskError, errors.ParameterTypeError) as error:
             return error
         return None
+
+    def _label(self, parameters: Mapping[str, Any]) -> None:
+        """Say in the run which call of its parent it is, so that the parent finds it again."""
+        if self._tracking is not None:
+            run = self._context.flow_run
+            labels = {**run.labels, reattachment.LABEL: reattachment.key_of(self._flow, parameters)}
+            self._context.flow_run = dataclasses.replace(run, labels=labels)
 
     def _begin(self, name: str) -> Steps[State[Any]]:
         """Enter Running; returns the state that the run is in instead, where it is another."""
@@ -186,6 +269,9 @@ class FlowCall:
             match state.type:
                 case StateType.RUNNING:
                     self._context.begin_attempt(self._context.flow_run.run_count)
+                    self._context.subflows = reattachment.Subflows(self._context.flow_run)
+                    if self._context.calls is not None:
+                        yield from self._context.calls.begin_attempt(self._context.flow_run)
                     flow_logs.begun(self._context)
                     yield from self._call_hooks(self._flow.on_running_hooks, state)
                     return state
@@ -259,7 +345,7 @@ class FlowCall:
             Abort: The server said not to go on.
         """
         while True:
-            answer: Answer = yield Wait(self._outbox.propose(state.record(), force=force))
+            answer: Answer = yield Wait(self._outbox.propose(self._record(state), force=force))
             verdict = answer.verdict
             match verdict.kind:
                 case VerdictKind.ACCEPT | VerdictKind.REJECT:
@@ -271,6 +357,28 @@ class FlowCall:
                     if verdict.state is not None and verdict.state.is_terminal:
                         return self._enter(state, answer)
                     raise errors.Abort(verdict.reason)
+
+    def _record(self, state: State[Any]) -> core_states.State:
+        """Return what is sent of a state; what a durable flow returns or raises goes along."""
+        record = state.record()
+        if not state.is_terminal or record.data is not None or not self._keeps_data():
+            return record
+        if state.type is StateType.COMPLETED:
+            data = keeping.payload(state.data, self._context)
+        elif isinstance(state.data, BaseException):
+            data = keeping.exception_payload(state.data)
+        else:
+            return record
+        return dataclasses.replace(record, data=data)
+
+    def _keeps_data(self) -> bool:
+        """Say whether others may ask what the run returned, after its process is gone."""
+        parent = self._parent
+        return self._flow.durable or (
+            parent is not None
+            # It may run again, and does not call again what has completed.
+            and (parent.calls is not None or parent.flow.retry_policy.max_retries > 0)
+        )
 
     def _enter(self, proposed: State[Any], answer: Answer) -> State[Any]:
         """Take note of the state that the run is in."""
@@ -292,6 +400,8 @@ class FlowCall:
     def _end(self, final: State[Any]) -> Steps[State[Any]]:
         """Propose a final state; returns the one that the run ended in, or waits in."""
         local = yield from self._retry_here(final)
+        if local is None:
+            final = yield from flow_results.keep(self._context, final)
         state = yield from self._propose(local or final)
         if state.is_terminal and state.type is final.type and state.id != final.id:
             # E.g. proposed twice: what is stored is equal, and the result is here.
@@ -350,8 +460,11 @@ class FlowCall:
             self._parent.lineage.add(
                 state.data, self._tracking.task_run_id if self._tracking else ""
             )
+        return self._given(state)
+
+    def _given(self, state: State[Any]) -> Any:
         if self._return_state:
-            return state
+            return flow_results.lighten(self._context, state)
         value = state.result()
         while isinstance(value, State):
             value = cast("State[Any]", value).result()
@@ -366,6 +479,10 @@ class FlowCall:
         self._interruption.is_over = True
         if self.state is not None and self.state.is_terminal:
             return None
+        if isinstance(error, errors.Pause) and error.flow_run_id == self._context.flow_run.id:
+            self.state = states.Suspended(message=str(error), flow_run_id=error.flow_run_id)
+            flow_logs.suspended(self._context)
+            return self.state
         if self._outbox.failure is not None or isinstance(error, errors.Abort):
             flow_logs.given_up(self._context, self._outbox.failure or error)
             return None
@@ -376,6 +493,8 @@ class FlowCall:
             final = states.Cancelled(
                 message=self._interruption.reason or "The flow run was cancelled."
             )
+        elif isinstance(error, errors.Pause):
+            final = states.Cancelled(message="The flow run that called this one was suspended.")
         else:
             final = outcomes.crashed(self._interruption.cause_of(error))
         state = self._force(final)
@@ -405,12 +524,42 @@ class FlowCall:
 class _Controls:
     """Does what the server asks for in the middle of a run; on the link's thread."""
 
-    def __init__(self, interruption: Interruption) -> None:
+    def __init__(self, interruption: Interruption, gate: Gate) -> None:
         self._interruption = interruption
+        self._gate = gate
 
-    def __call__(self, event: Any) -> None:
-        from headgate.codec.session import CancelRequested
+    def __call__(self, event: frames.Event) -> None:
+        match event:
+            case frames.CancelRequested():
+                self._cancel(event.reason)
+            case frames.PauseRequested():
+                self._pause(suspend=event.suspend)
+            case frames.ResumeRequested():
+                self._gate.ask_to_go_on()
+            case frames.Reopened():
+                self._catch_up(event.state)
+            case _:
+                pass
 
-        # Pausing from outside is not part of this engine: the run goes on.
-        if isinstance(event, CancelRequested):
-            self._interruption.cancel(event.reason)
+    def _cancel(self, reason: str) -> None:
+        self._interruption.cancel(reason)
+        # Who waits at the gate on a thread of a task runner hears no signal.
+        self._gate.fail(errors.TerminationSignal(signal.SIGTERM))
+
+    def _pause(self, *, suspend: bool) -> None:
+        if suspend:
+            self._gate.suspend("The flow run was suspended.")
+        else:
+            self._gate.close()
+
+    def _catch_up(self, state: core_states.State) -> None:
+        """Do what was asked for while nobody could say so."""
+        match state.type:
+            case StateType.CANCELLING:
+                self._cancel(state.message)
+            case StateType.PAUSED:
+                self._pause(suspend=state.details.pause_reschedule)
+            case StateType.SCHEDULED if state.name == "Resuming":
+                self._gate.ask_to_go_on()
+            case _:
+                pass

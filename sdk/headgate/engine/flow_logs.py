@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from headgate.context import FlowRunContext
     from headgate.logging.loggers import RunLogger
 
-__all__ = ["begun", "ended", "given_up", "prints", "retrying", "warn"]
+__all__ = ["begun", "ended", "given_up", "prints", "retrying", "suspended", "warn"]
 
 _LEVELS = {StateType.COMPLETED: logging.INFO, StateType.CANCELLED: logging.WARNING}
 
@@ -26,6 +26,8 @@ def _logger(context: FlowRunContext) -> RunLogger:
 
 def begun(context: FlowRunContext) -> None:
     """Log that a run begins, or begins again."""
+    if context.flow.is_task_root:
+        return
     again = f" (attempt {context.attempt})" if context.attempt > 1 else ""
     _logger(context).info(
         "Beginning flow run %r for flow %r%s", context.flow_run.name, context.flow.name, again
@@ -34,6 +36,8 @@ def begun(context: FlowRunContext) -> None:
 
 def ended(context: FlowRunContext, state: State[Any]) -> None:
     """Log how a run ended; with the traceback where an exception ended it."""
+    if context.flow.is_task_root:
+        return
     error = state.data if isinstance(state.data, Exception) else None
     info = (type(error), error, error.__traceback__) if error is not None else None
     level = _LEVELS.get(state.type, logging.ERROR)
@@ -55,6 +59,11 @@ def retrying(
 def given_up(context: FlowRunContext, error: BaseException) -> None:
     """Log why a run is left without being reported."""
     _logger(context).error("The flow run does not go on here: %s", error)
+
+
+def suspended(context: FlowRunContext) -> None:
+    """Log that the process of a run ends, and what starts the run anew."""
+    _logger(context).info("Suspended; the run goes on in a new process when it is resumed")
 
 
 def warn(context: FlowRunContext, message: str) -> None:

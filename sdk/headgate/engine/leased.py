@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from headgate import parameters as parameter_codec
-from headgate.core import runs
-from headgate.engine import flow_engine
+from headgate import states
+from headgate.core import errors, runs
+from headgate.engine import flow_engine, outcomes
 from headgate.engine.creation import Leased
 from headgate.engine.outbox import Carrier, Outbox
 from headgate.states import State
@@ -16,7 +17,13 @@ from headgate.states import State
 if TYPE_CHECKING:
     from headgate.flows import Flow
 
-__all__ = ["execute"]
+__all__ = ["execute", "execute_or_report", "report"]
+
+_CANNOT_BEGIN = (
+    errors.ParameterBindError,
+    errors.ParameterTypeError,
+    errors.SignatureMismatchError,
+)
 
 
 def execute(flow: Flow[..., Any], link: Carrier, outbox: Outbox, run: runs.FlowRun) -> State[Any]:
@@ -44,6 +51,28 @@ def execute(flow: Flow[..., Any], link: Carrier, outbox: Outbox, run: runs.FlowR
             raise
     assert call.state is not None
     return call.state
+
+
+def execute_or_report(
+    flow: Flow[..., Any], link: Carrier, outbox: Outbox, run: runs.FlowRun
+) -> State[Any]:
+    """Execute a leased run; where it cannot begin, it has failed."""
+    try:
+        return execute(flow, link, outbox, run)
+    except _CANNOT_BEGIN as error:
+        return report(outbox, run, outcomes.invalid(error))
+
+
+def report(outbox: Outbox, run: runs.FlowRun, final: State[Any]) -> State[Any]:
+    """End a run whose flow was not called; returns the state that it ended in."""
+    from headgate.logging.loggers import flow_run_logger
+
+    error: BaseException = final.data
+    info = (type(error), error, error.__traceback__)
+    flow_run_logger(run).error("%s", final.message, exc_info=info)
+    force = final.is_crashed()
+    verdict = outbox.propose(final.record(), force=force).result().verdict
+    return final if verdict.state is None else states.from_record(verdict.state)
 
 
 def _exhaust(result: Any) -> None:

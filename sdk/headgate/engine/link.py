@@ -92,6 +92,9 @@ class Link:
         #: Runs that have something to send, from any thread.
         self._ready: deque[outboxes.Outbox] = deque()
         self._signalled = False
+        self._lingering: asyncio.TimerHandle | None = None
+        #: Whether somebody waits for what was sent last: more of the kind will come soon.
+        self._is_awaited = False
         self._outboxes: dict[str, outboxes.Outbox] = {}
         self._to_open: deque[outboxes.Outbox] = deque()
         self._session_id = self._resume_token = ""
@@ -116,9 +119,18 @@ class Link:
 
     def open_run(self, flow_run_id: str, fencing_token: int) -> outboxes.Outbox:
         """Return the outbox of a run that was leased to this process; see its ``opened``."""
-        outbox = self._add(
+        return self._open_later(
             outboxes.Outbox(flow_run_id, fencing_token=fencing_token, link=self, created=False)
         )
+
+    def claim_run(self, flow_run_id: str) -> outboxes.Outbox:
+        """Return the outbox of a run that waits, and that this process takes; see ``opened``."""
+        return self._open_later(
+            outboxes.Outbox(flow_run_id, fencing_token=0, link=self, created=False, claims=True)
+        )
+
+    def _open_later(self, outbox: outboxes.Outbox) -> outboxes.Outbox:
+        self._add(outbox)
         self._to_open.append(outbox)
         self.wake(outbox, urgent=True)
         return outbox
@@ -300,9 +312,13 @@ class Link:
             if run.error is not None:
                 outbox.fail(run.error)
                 continue
+            if run.flow_run is not None:
+                outbox.accept_token(run.flow_run.fencing_token)
             outbox.resume(run.committed_seq, run.committed_log_seq)
             if not outbox.opened.done():
                 outbox.opened.set_result(run)
+            if run.flow_run is not None:
+                outbox.on_control(frames.Reopened(run.flow_run_id, run.flow_run.state))
             self._ready.append(outbox)
         self._wake_event.set()
 
@@ -408,8 +424,9 @@ class Link:
     def _on_wake(self, urgent: bool) -> None:
         if urgent:
             self._wake_event.set()
-        else:
-            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._wake_event.set)
+        elif self._lingering is None:
+            loop = asyncio.get_running_loop()
+            self._lingering = loop.call_later(LINGER_SECONDS, self._wake_event.set)
 
     async def _send(self, stream: Stream) -> None:
         loop = asyncio.get_running_loop()
@@ -425,9 +442,18 @@ class Link:
                 last_sent = loop.time()
                 continue
             self._wake_event.clear()
+            if self._lingering is not None:
+                # What was to wait for others travels now; what comes next waits anew.
+                self._lingering.cancel()
+                self._lingering = None
             self._signalled = False
+            self._is_awaited = False
             if await self._send_what_is_ready(stream):
                 last_sent = loop.time()
+            if self._is_awaited and self._lingering is None:
+                # Step by step: what is recorded next need not wake this thread to be seen.
+                self._signalled = True
+                self._lingering = loop.call_later(LINGER_SECONDS, self._wake_event.set)
             if self._is_done():
                 await stream.write(frames.encode_close())
                 await stream.finish()
@@ -460,6 +486,7 @@ class Link:
         run_id, token = outbox.flow_run_id, outbox.fencing_token
         sent = False
         if (batch := outbox.take_items(room)) is not None:
+            self._is_awaited = self._is_awaited or batch.barrier
             for part in frames.encode_batches(
                 run_id, token, batch.first_seq, batch.items, barrier=batch.barrier
             ):

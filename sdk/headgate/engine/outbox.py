@@ -107,6 +107,10 @@ class Carrier(Protocol):
         """Return the outbox of a run that comes into being here."""
         ...
 
+    def claim_run(self, flow_run_id: str) -> Outbox:
+        """Return the outbox of a run that waits, and that is to execute here."""
+        ...
+
     def close_run(self, outbox: Outbox) -> None:
         """Forget a run that has ended here, when all that it said is committed."""
         ...
@@ -139,12 +143,20 @@ class Outbox:
         fencing_token: The token of its lease; 1 for a run that comes into being here.
         link: The link.
         created: Whether the run comes into being here; else it is to be opened first.
+        claims: Whether this process wants a run that nobody has; the token is told then.
     """
 
     def __init__(
-        self, flow_run_id: str, *, fencing_token: int, link: Carrier, created: bool
+        self,
+        flow_run_id: str,
+        *,
+        fencing_token: int,
+        link: Carrier,
+        created: bool,
+        claims: bool = False,
     ) -> None:
         """Make an empty outbox."""
+        self._claims = claims
         self.flow_run_id = flow_run_id
         self.fencing_token = fencing_token
         #: Whether items may be sent; the link's.
@@ -163,6 +175,9 @@ class Outbox:
         self._answers: dict[str, Future[Answer]] = {}
         self._asked: dict[int, frames.Proposed] = {}
         self._flushes: deque[Future[None]] = deque()
+        #: Who waits for the commit of an item, by the id of its state; then, by its number.
+        self._commits: dict[str, Future[None]] = {}
+        self._awaited: dict[int, Future[None]] = {}
         self._room = threading.Event()
         self._is_short_of_room = False
         self._detached = False
@@ -188,6 +203,20 @@ class Outbox:
     def begin(self, item: frames.Item) -> None:
         """Take the first fact of a run, to be sent with what comes next: a proposal."""
         self._inbox.append(item)
+
+    def commit(self, item: frames.Reported) -> Future[None]:
+        """Take a fact and send it at once; the future is done when it is committed."""
+        done: Future[None] = Future()
+        # Known before the item is: the link may take it at once.
+        self._commits[item.state_id] = done
+        if self.failure is not None:
+            self._give_up_commits(self.failure)
+            return done
+        self._inbox.append(item)
+        self.link.wake(self, urgent=True)
+        if self.failure is not None:
+            self._give_up_commits(self.failure)  # it failed in between
+        return done
 
     def propose(
         self, state: states.State, *, task_run_id: str = "", force: bool = False
@@ -268,18 +297,29 @@ class Outbox:
             self.fencing_token,
             self._items.committed + 1,
             self._logs.committed + 1,
+            self._claims,
         )
+
+    def accept_token(self, fencing_token: int) -> None:
+        """Take note of the token of a lease that was claimed."""
+        if self._claims:
+            self.fencing_token, self._claims = fencing_token, False
 
     def take_items(self, limit: int) -> Batch | None:
         """Take the next items to send, at most so many."""
         first, items = self._items.take(min(limit, BATCH_ITEMS_MAX))
         if not items:
             return None
-        barrier = bool(self._flushes)
+        barrier = bool(self._flushes or self._awaited)
         for number, item in enumerate(items, first):
             if type(item) is frames.Proposed:
                 self._asked[number] = item
                 barrier = True
+            elif self._commits and type(item) is frames.Reported:
+                done = self._commits.pop(item.state_id, None)
+                if done is not None:
+                    self._awaited[number] = done
+                    barrier = True
         self._make_room()
         return Batch(first, items, barrier)
 
@@ -301,6 +341,7 @@ class Outbox:
         """Drop items that are committed; returns how many."""
         count = self._items.commit(seq)
         self._settle()
+        self._tell_of_commits()
         return count
 
     def commit_logs(self, seq: int) -> int:
@@ -330,11 +371,13 @@ class Outbox:
         self._inbox.extend(lost)
         self.is_open = True
         self._settle()
+        self._tell_of_commits()
 
     def fail(self, error: errors.HeadgateError) -> None:
         """Take nothing any more, and let nobody wait."""
         self.failure = error
         self._give_up_answers(error)
+        self._give_up_commits(error)
         while self._flushes:
             _resolve(self._flushes.popleft())
         if not self.opened.done():
@@ -346,6 +389,22 @@ class Outbox:
             _state_id, future = self._answers.popitem()
             if not future.done():
                 future.set_exception(error)
+
+    def _tell_of_commits(self) -> None:
+        if self._awaited:
+            committed = self._items.committed
+            # Numbers grow with the place in the dict, save after a break; all are looked at.
+            for number in [number for number in self._awaited if number <= committed]:
+                _resolve(self._awaited.pop(number))
+
+    def _give_up_commits(self, error: errors.HeadgateError) -> None:
+        for waiting in (self._commits, self._awaited):
+            while waiting:
+                _key, future = waiting.popitem()
+                if self._detached:
+                    _resolve(future)  # a fork records nothing, and its code goes on
+                elif not future.done():
+                    future.set_exception(error)
 
     def _make_room(self) -> None:
         if self._is_short_of_room and len(self._inbox) < INBOX_ITEMS_MAX // 2:

@@ -7,26 +7,28 @@ import contextlib
 import os
 import random
 import socket
+import sys
 import threading
 from collections.abc import AsyncGenerator
 
 from headgate import settings
 from headgate.client import session
 from headgate.core import errors, runs
-from headgate.core.clock import Clock, SystemClock
+from headgate.core.clock import process_clock as clock
 from headgate.engine.link import Link, Stream
 from headgate.logging import handlers
 
-__all__ = ["clock", "link", "rng", "stop_links"]
+__all__ = ["clock", "is_fork_of_connected", "link", "rng", "stop_links", "take_log", "take_own_log"]
 
 #: How long the end of the process waits for what is not committed yet.
 EXIT_SECONDS = 10.0
 
-clock: Clock = SystemClock()
 rng = random.Random()
 
 _lock = threading.Lock()
 _is_fork_of_connected = False
+#: Where lines went before there was a link here: in a child, to the process of its flow run.
+_outer_sink: handlers.Sink | None = None
 #: By what the settings said: the API URL, or the home folder of the embedded server.
 _links: dict[str, Link] = {}
 
@@ -64,10 +66,15 @@ def link(*, connect_timeout_seconds: float | None = 30.0) -> Link:
         )
         if not _links:
             atexit.register(stop_links)
-            handlers.set_sink(_sink)
+            _use_sink()
         made.start()
         _links[key] = made
         return made
+
+
+def is_fork_of_connected() -> bool:
+    """Say whether this process is a fork of one that is connected, and cannot be so itself."""
+    return _is_fork_of_connected
 
 
 class _connector:  # noqa: N801  # is called as the function it stands for
@@ -96,12 +103,21 @@ class _connector:  # noqa: N801  # is called as the function it stands for
             yield stream
 
 
-def stop_links(timeout_seconds: float = EXIT_SECONDS) -> None:
-    """Send what is left and end all sessions in order; at the end of the process by itself."""
+def stop_links(timeout_seconds: float = EXIT_SECONDS, *, api_url: str | None = None) -> None:
+    """Send what is left and end sessions in order; at the end of the process by itself.
+
+    Args:
+        timeout_seconds: How long that may take.
+        api_url: Only the one with this server. Default: all.
+    """
+    emitting = sys.modules.get("headgate.events.emitting")
+    if emitting is not None:  # first: a run that has ended has no event to come
+        emitting.stop_senders(timeout_seconds, api_url=api_url)
     with _lock:
-        links = list(_links.values())
-        _links.clear()
-    atexit.unregister(stop_links)
+        keys = [key for key in _links if api_url is None or key == api_url]
+        links = [_links.pop(key) for key in keys]
+        if not _links:
+            atexit.unregister(stop_links)
     for one in links:
         if not one.stop(timeout_seconds) and one.failure is None:
             handlers.set_sink(None)
@@ -113,14 +129,29 @@ def stop_links(timeout_seconds: float = EXIT_SECONDS) -> None:
             )
 
 
-def _sink(record: runs.LogRecord) -> None:
+def _use_sink() -> None:
+    global _outer_sink
+    before = handlers.set_sink(take_log)
+    if before is not take_log:
+        _outer_sink = before
+
+
+def take_log(record: runs.LogRecord) -> None:
+    """Take a log line of a run; of one that another process records, if that is what we are for."""
+    if not take_own_log(record) and _outer_sink is not None:
+        _outer_sink(record)
+
+
+def take_own_log(record: runs.LogRecord) -> bool:
+    """Take a log line if it is of a run that this process records; returns whether it is."""
     for one in list(_links.values()):
         outbox = one.outbox(record.flow_run_id)
         if outbox is not None:
             # The run hears of the failure by its next state; a log line need not say so.
             with contextlib.suppress(errors.HeadgateError):
                 outbox.log(record)
-            return
+            return True
+    return False
 
 
 def _forget_links() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import NamedTuple, Protocol
 
-from headgate.codec.session import Item
+from headgate.codec.session import Item, Reported
 from headgate.core import errors, states
 
 __all__ = ["Answer", "Recorder", "Unrecorded"]
@@ -39,6 +39,10 @@ class Recorder(Protocol):
         """
         ...
 
+    def commit(self, item: Reported) -> Future[None]:
+        """Take a fact; the future is done when it is committed, or has the failure."""
+        ...
+
     def propose(
         self, state: states.State, *, task_run_id: str = "", force: bool = False
     ) -> Future[Answer]:
@@ -57,6 +61,10 @@ class Unrecorded:
 
     def record(self, item: Item) -> None:
         """Do nothing."""
+
+    def commit(self, item: Reported) -> Future[None]:
+        """Be done at once."""
+        return self.flush()
 
     def propose(
         self, state: states.State, *, task_run_id: str = "", force: bool = False

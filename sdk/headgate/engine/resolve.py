@@ -62,7 +62,7 @@ class Upstream:
             if not future.done():
                 yield from future.wait_steps()
         for future, allowed in self.futures:
-            self._check(future.state, future.task_run_id, allowed=allowed)
+            self._check(future.state, future.run_id, allowed=allowed)
         for state, allowed in self.states:
             self._check(state, state.task_run_id or state.flow_run_id or "", allowed=allowed)
 
@@ -112,7 +112,8 @@ class _Finder:
         if isinstance(value, Future):
             future = cast("Future[Any]", value)
             self._upstream.futures.append((future, allowed))
-            self._upstream.run_ids[future.task_run_id] = None
+            if future.task_run_id:
+                self._upstream.run_ids[future.task_run_id] = None
         elif isinstance(value, State):
             state = cast("State[Any]", value)
             self._upstream.states.append((state, allowed))

@@ -18,13 +18,24 @@ from headgate import states
 from headgate.codec.session import Reported, TaskRunCreated
 from headgate.core import errors, retries
 from headgate.core.ids import new_id
-from headgate.engine import effects, hooks, outcomes, prints, process, resolve
+from headgate.engine import (
+    effects,
+    hooks,
+    outcomes,
+    prints,
+    process,
+    resolve,
+    tag_limits,
+    task_transactions,
+    visualizing,
+)
 from headgate.engine.effects import Call, Sleep, Steps
 from headgate.engine.interruption import Intent
 from headgate.engine.recording import Recorder, Unrecorded
 from headgate.states import State, StateType
 
 if TYPE_CHECKING:
+    from headgate.engine.cells import Cells
     from headgate.tasks import Task
 
 __all__ = ["TaskCall", "call"]
@@ -45,6 +56,15 @@ def call(
     return_state: bool = False,
 ) -> Any:
     """Run a task here and now; see ``Task.__call__``."""
+    if contexts.FlowRunContext.get() is None:
+        drawing = visualizing.current()
+        if drawing is not None:
+            parameters = task.signature.bind(args, kwargs)
+            return drawing.call(task, parameters, wait_for, return_state=return_state)
+        if _is_recorded(task):
+            from headgate.engine import outside
+
+            return outside.call(task, args, kwargs, wait_for, return_state=return_state)
     run = TaskCall(task, args, kwargs, wait_for, return_state=return_state)
     if not task.is_special:
         return effects.drive(run.steps())
@@ -55,11 +75,18 @@ def call(
     return effects.drive_async(run.steps())
 
 
+def _is_recorded(task: Task[..., Any]) -> bool:
+    """Say whether a call outside of flows is recorded as a run of its own."""
+    # What a generator yields is passed on as it comes; and a fork cannot reach the server.
+    return not (task.isgenerator or task.isasyncgenerator or process.is_fork_of_connected())
+
+
 class TaskCall:
     """One call of a task, and the run that it becomes."""
 
     __slots__ = (
         "_args",
+        "_cells",
         "_context",
         "_is_created",
         "_kwargs",
@@ -77,8 +104,21 @@ class TaskCall:
         wait_for: Any = None,
         *,
         return_state: bool = False,
+        run_id: str | None = None,
+        number: int | None = None,
+        cells: Cells | None = None,
     ) -> None:
         """Prepare a call; nothing is recorded yet.
+
+        Args:
+            task: The task.
+            args: What it is called with.
+            kwargs: What it is called with, by name.
+            wait_for: Futures that must be completed first.
+            return_state: Whether the caller wants the final state.
+            run_id: The id of the run, where it was chosen before.
+            number: Which call of the task in its flow run this is, where it was counted before.
+            cells: Processes that execute the function in the place of this one.
 
         Raises:
             ParameterBindError: The arguments do not fit the task.
@@ -97,14 +137,18 @@ class TaskCall:
         lineage = None if flow is None else flow.lineage
         if wait_for is not None or lineage is None or not resolve.is_plain(args, kwargs, lineage):
             self._upstream = resolve.find((*args, *kwargs.values()), wait_for, lineage=lineage)
-        number = "0" if flow is None else str(flow.next_call(task.task_key))
-        name = task.name
+        if number is None:
+            number = 0 if flow is None else flow.next_call(task.task_key)
+        self._cells = cells
+        if cells is None and task.isolate:
+            self._cells = _shared_cells()
+        key = str(number)
         self._context = contexts.TaskRunContext(
             task,
             flow,
-            new_id(),
-            f"{name}-{number}",
-            number,
+            run_id or new_id(),
+            f"{task.name}-{key}",
+            key,
             None if parent is None else parent.id,
             args,
             kwargs,
@@ -113,8 +157,16 @@ class TaskCall:
         )
         if self._upstream is not None:
             self._context.upstream_run_ids = tuple(self._upstream.run_ids)
+        if parent is not None:
+            self._context.call_key = parent.call_key
+            self._context.caller = parent
 
     # --- For task runners ---
+
+    @property
+    def id(self) -> str:
+        """The id of the run."""
+        return self._context.id
 
     @property
     def context(self) -> contexts.TaskRunContext:
@@ -127,6 +179,9 @@ class TaskCall:
         A run has one name for good: where that is made of parameters that are not known yet, or
         by a function, the run is recorded later.
         """
+        flow = self._context.flow
+        if flow is not None and flow.calls is not None and flow.calls.has_recorded:
+            return  # it may turn out to be recorded already
         template = self._task.task_run_name
         if template is not None:
             if not isinstance(template, str) or (self._upstream and self._upstream.replace):
@@ -156,7 +211,7 @@ class TaskCall:
     def run(self) -> State[Any]:
         """Run it on this thread; never raises."""
         try:
-            if self._task.isasync:
+            if self._task.isasync and self._cells is None:
                 return asyncio.run(effects.drive_async(self.steps()))
             return effects.drive(self.steps())
         except BaseException as error:  # handed to whoever asks the future for its result
@@ -194,12 +249,22 @@ class TaskCall:
                 if upstream.replace:
                     self._replace()
             if self._task.task_run_name:
-                context.name = self._task.run_name(context)
+                yield from self._take_name()
             flow = context.flow
             if flow is not None and flow.interruption.intent is not None:
                 # A flow run that is stopped starts no further task run.
                 raise errors.TerminationSignal(15)
+            if flow is not None and flow.gate.is_closed:
+                yield from flow.gate.passed()
+            if flow is not None and flow.calls is not None:
+                recorded = yield from flow.calls.recall(context)
+                if recorded is not None:
+                    return self._recalled(recorded)
             self._begin("Running")
+            if task_transactions.is_wanted(context):
+                ended = yield from self._begin_transaction()
+                if ended is not None:
+                    return (yield from self._end_found(ended))
             return (yield from self._attempts())
         except Exception:
             raise
@@ -221,9 +286,13 @@ class TaskCall:
             state: State[Any] | None = None
             try:
                 with prints.logged(context):
-                    value = yield Call(
+                    call = (Call if self._cells is None else self._isolated)(
                         task.fn, self._args, self._kwargs, task.timeout_seconds, self._timeout
                     )
+                    if context.run_tags:
+                        value = yield from tag_limits.limited(context, call)
+                    else:
+                        value = yield call
                     if type(value) not in _PLAIN:
                         value, state = self._look_at(value)
             except errors.TaskRunTimeoutError as error:
@@ -234,7 +303,65 @@ class TaskCall:
                 return (yield from self._complete(value))
             if state.type is StateType.FAILED and (yield from self._retry(state)):
                 continue
+            if context.transaction is not None:
+                state = yield from task_transactions.settle(context, state)
             return (yield from self._end(state))
+
+    # --- As a transaction ---
+
+    def _begin_transaction(self) -> Steps[State[Any] | None]:
+        """Begin it; returns the final state of the run where its result is there already."""
+        try:
+            return (yield from task_transactions.begin(self._context))
+        except errors.HeadgateError as error:
+            return outcomes.failed(error, "Task run")
+
+    def _end_found(self, state: State[Any]) -> Steps[Any]:
+        """End a run whose function is not called."""
+        context = self._context
+        if context.flow is not None and state.type is StateType.COMPLETED:
+            context.flow.lineage.add(state.data, context.id)
+        ended = yield from self._end(state)
+        return task_transactions.lighten(context, ended) if self._return_state else ended
+
+    def _commit(self, value: Any) -> Steps[Any]:
+        """End a run, and its transaction, with a result."""
+        context = self._context
+        state = yield from task_transactions.succeed(context, value)
+        ended = yield from self._end(state)
+        task_transactions.let_go(context)
+        return task_transactions.lighten(context, ended) if self._return_state else value
+
+    def _take_name(self) -> Steps[None]:
+        """Give the run the name that its task has for it."""
+        name: Any = self._task.run_name(self._context)
+        if inspect.iscoroutine(name):
+            made = name
+            name = self._task.checked_run_name((yield Call(lambda: made)))
+        self._context.name = name
+
+    def _isolated(
+        self,
+        _fn: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout_seconds: float | None,
+        on_timeout: Any,
+    ) -> effects.Effect:
+        """Call the function in another process; in the place of ``Call``."""
+        from headgate.engine import carrying, isolation
+
+        assert self._cells is not None
+        task = self._task
+        return isolation.IsolatedCall(
+            self._cells,
+            f"task {task.name!r}",
+            carrying.lean(task),
+            args,
+            kwargs,
+            timeout_seconds,
+            on_timeout,
+        )
 
     def _timeout(self) -> Exception:
         return errors.TaskRunTimeoutError(
@@ -258,6 +385,8 @@ class TaskCall:
         flow = context.flow
         if flow is None:
             return
+        if flow.calls is not None:
+            context.upstream_run_ids = flow.calls.real_ids(context.upstream_run_ids)
         self._recorder.record(
             TaskRunCreated(
                 context.id,
@@ -296,7 +425,10 @@ class TaskCall:
         task, context = self._task, self._context
         if context.flow is not None:
             context.flow.lineage.add(value, context.id)
-        if self._return_state or task.on_completion_hooks:
+        if context.transaction is not None:
+            return (yield from self._commit(value))
+        durable = context.flow is not None and context.flow.calls is not None
+        if self._return_state or task.on_completion_hooks or durable:
             return (yield from self._end(states.Completed(data=value)))
         self._recorder.record(
             Reported(context.id, _COMPLETED, "Completed", new_id(), process.clock.now())
@@ -318,6 +450,7 @@ class TaskCall:
                 state.timestamp,
                 state.message,
                 state.details,
+                state.payload,
             )
         )
 
@@ -325,7 +458,13 @@ class TaskCall:
         """Enter a final state, run its hooks, and give the caller what they want of it."""
         task, context = self._task, self._context
         state = state.copy(task_run_id=context.id)
-        self._enter(state)
+        if context.flow is not None and context.flow.calls is not None:
+            from headgate.engine import durable
+
+            context.state = state
+            yield from durable.keep(context, state)
+        else:
+            self._enter(state)
         if state.type is StateType.FAILED:
             hooks.log_failure(task, context, state)
         wanted = task.hooks_for(state)
@@ -334,6 +473,14 @@ class TaskCall:
         if self._return_state:
             return state
         return _result(state)
+
+    def _recalled(self, state: State[Any]) -> Any:
+        """Give the caller how the call ended in an earlier attempt of a durable flow."""
+        context = self._context
+        context.state = state
+        if context.flow is not None:
+            context.flow.lineage.add(state.data, state.task_run_id or "")
+        return state if self._return_state else _result(state)
 
     def _not_ready(self, error: errors.UpstreamTaskError) -> Any:
         """Do not run, because a run that this one builds on did not complete."""
@@ -362,6 +509,8 @@ class TaskCall:
             message=state.message,
             task_run_id=context.id,
         )
+        if context.transaction is not None:
+            yield from task_transactions.again(context)
         hooks.log_retry(task, context, state, decision.delay_seconds)
         self._enter(waiting)
         yield Sleep(decision.delay_seconds)
@@ -377,8 +526,11 @@ class TaskCall:
         flow = context.flow
         if flow is not None and flow.interruption.intent is Intent.CANCEL:
             ended = states.Cancelled(message="The flow run was cancelled.", data=error)
+        elif isinstance(error, errors.Pause):
+            ended = states.Cancelled(message="The flow run was suspended.", data=error)
         else:
             ended = outcomes.crashed(error if flow is None else flow.interruption.cause_of(error))
+        task_transactions.tear_down(context)
         # The reason why nothing is recorded any more is raised by the flow run.
         with contextlib.suppress(errors.HeadgateError):
             self._enter(ended.copy(task_run_id=context.id))
@@ -389,6 +541,12 @@ class TaskCall:
         self._args = context.args = tuple(resolve.values_of(value) for value in self._args)
         self._kwargs = {name: resolve.values_of(value) for name, value in self._kwargs.items()}
         context.kwargs = self._kwargs
+
+
+def _shared_cells() -> Cells:
+    from headgate.engine import isolation
+
+    return isolation.shared()
 
 
 def _result(state: State[Any]) -> Any:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
 import signal
 import threading
 from collections.abc import Callable, Generator
 from types import FrameType
 
+from headgate.core import errors
 from headgate.core.clock import SystemClock
 
 __all__ = ["inject", "limit"]
+
+#: After how much more time a thread that does not end is told of.
+STUCK_SECONDS = 1.0
 
 _clock = SystemClock()
 
@@ -78,22 +83,48 @@ def _watched(seconds: float, make_error: Callable[[], Exception]) -> Generator[N
                 fired = True
                 inject(thread_id, _Injected)
 
-    timer = threading.Timer(seconds, fire)
-    timer.daemon = True
-    timer.start()
+    def warn() -> None:
+        if not over:
+            _warn(seconds)
+
+    context = contextvars.copy_context()
+    timers = [
+        threading.Timer(seconds, fire),
+        threading.Timer(seconds + STUCK_SECONDS, context.run, (warn,)),
+    ]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
     try:
         try:
             yield
         finally:
             with lock:
                 over = True
-            timer.cancel()
+            for timer in timers:
+                timer.cancel()
             if fired:
                 # Not delivered yet if the body ended by itself in this very moment.
                 inject(thread_id, None)
     except _Injected as error:
         # Where the code was when its time was over; what was raised there is a means only.
         raise make_error().with_traceback(error.__traceback__) from None
+
+
+def _warn(seconds: float) -> None:
+    """Say why a call goes on after its time: nobody would guess it."""
+    from headgate.logging import get_logger, get_run_logger
+
+    try:
+        logger = get_run_logger()
+    except errors.MissingContextError:
+        logger = get_logger("engine")
+    logger.warning(
+        "The timeout of %g second(s) has passed, and the code blocks in a call that Python cannot "
+        "interrupt on a thread; it ends when that call returns. Use @task(isolate=True), or a "
+        "ProcessPoolTaskRunner, where a timeout must hold.",
+        seconds,
+    )
 
 
 def inject(thread_id: int, kind: type[BaseException] | None) -> None:

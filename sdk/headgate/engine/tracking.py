@@ -25,6 +25,7 @@ class Tracking:
         flow: The subflow.
         parent: The flow run that calls it.
         upstream_run_ids: The runs whose results it was given.
+        task_run_id: The id of the task run, where it was chosen before.
     """
 
     def __init__(
@@ -32,13 +33,16 @@ class Tracking:
         flow: Flow[..., Any],
         parent: contexts.FlowRunContext,
         upstream_run_ids: tuple[str, ...],
+        task_run_id: str | None = None,
     ) -> None:
         """Choose an id; nothing is recorded yet."""
-        self.task_run_id = new_id()
+        self.task_run_id = task_run_id or new_id()
         self._flow = flow
         self._parent = parent
         self._upstream_run_ids = upstream_run_ids
         self._child_flow_run_id = ""
+        #: Whether the subflow is going to run; else it stays as it is made.
+        self.is_ready = True
 
     def begin(self, child: runs.FlowRun) -> None:
         """Record that the subflow was called."""
@@ -58,8 +62,8 @@ class Tracking:
                 calling.id if calling is not None else None,
                 self._upstream_run_ids,
                 self._parent.attempt,
-                states.StateType.RUNNING,
-                "Running",
+                states.StateType.RUNNING if self.is_ready else states.StateType.PENDING,
+                "Running" if self.is_ready else "Pending",
                 new_id(),
                 process.clock.now(),
                 child.id,

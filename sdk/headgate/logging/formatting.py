@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["ConsoleFormatter", "MessageFormatter", "paint"]
+__all__ = ["ConsoleFormatter", "JsonFormatter", "MessageFormatter", "paint"]
 
 _COLORS = {
     logging.DEBUG: "\x1b[2m",
@@ -57,6 +59,40 @@ class MessageFormatter(_Formatter):
     def __init__(self) -> None:
         """Make the formatter."""
         super().__init__("%(message)s")
+
+
+#: What every record has, and what says no more than other fields do.
+_ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "message", "place", "taskName"}
+
+
+class JsonFormatter(_Formatter):
+    """One JSON object per record, for programs that collect lines.
+
+    It has ``timestamp`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, ``exception`` where
+    there is one, and all that the record has besides: ``flow_run_id``, ``flow_run_name``, ...
+
+    Args:
+        fmt: ``default``: on one line; ``pretty``: indented.
+    """
+
+    def __init__(self, fmt: str = "default", *_ignored: Any, **_unused: Any) -> None:
+        """Make the formatter; ``dictConfig`` passes more than there is a use for."""
+        super().__init__()
+        self._indent = 2 if fmt == "pretty" else None
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record."""
+        facts: dict[str, Any] = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            facts["exception"] = self.formatException(record.exc_info)
+        more = {key: value for key, value in vars(record).items() if key not in _ORDINARY}
+        # What has no JSON is written as people see it: a line must never be lost for that.
+        return json.dumps({**more, **facts}, default=str, indent=self._indent, ensure_ascii=False)
 
 
 def paint(line: str, level: int) -> str:

@@ -12,14 +12,15 @@ import sys
 import warnings
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 from headgate import settings
 from headgate.core import errors, runs
-from headgate.logging import formatting
+from headgate.logging import configuration, formatting
 
 __all__ = [
     "CAPTURED_VARIABLE",
+    "APILogHandler",
     "ApiHandler",
     "ConsoleHandler",
     "Sink",
@@ -62,21 +63,42 @@ def set_up(*, force: bool = False) -> None:
         return
     _set_up = True
     now = settings.current()
+    given = configuration.load_if_wanted(now)
+    if given is not None:
+        _apply(given)
+        _attach_extra(now)
+        return
     root = logging.getLogger("headgate")
     root.setLevel(now.logging_level)
     # Headgate writes its lines itself, so a root logger must not write them again.
     root.propagate = False
     _replace(root, ConsoleHandler(colors=now.logging_colors), ConsoleHandler)
-    extra = [name.strip() for name in now.logging_extra_loggers.split(",") if name.strip()]
-    for name in ("headgate.flow_runs", "headgate.task_runs", *extra):
+    for name in ("headgate.flow_runs", "headgate.task_runs"):
+        handler = ApiHandler() if now.logging_to_api_enabled else None
+        _replace(logging.getLogger(name), handler, ApiHandler)
+    _attach_extra(now)
+
+
+def _attach_extra(now: settings.Settings) -> None:
+    """Send what other loggers write, too; see HEADGATE_LOGGING_EXTRA_LOGGERS."""
+    for name in filter(None, map(str.strip, now.logging_extra_loggers.split(","))):
         logger = logging.getLogger(name)
-        if name in extra and logger.level == logging.NOTSET:
+        if logger.level == logging.NOTSET:
             logger.setLevel(now.logging_level)
-        handler = ApiHandler(
-            size_max=now.logging_to_api_max_log_size,
-            when_missing_flow=now.logging_to_api_when_missing_flow,
-        )
-        _replace(logger, handler if now.logging_to_api_enabled else None, ApiHandler)
+        _replace(logger, ApiHandler() if now.logging_to_api_enabled else None, ApiHandler)
+
+
+def _apply(given: dict[str, Any]) -> None:
+    """Set the loggers up as a file, or variables, have it."""
+    import logging.config as configuring  # only who has such a file pays
+
+    try:
+        configuring.dictConfig(given)
+    except (AttributeError, ImportError, KeyError, TypeError, ValueError) as problem:
+        reason = problem.__cause__ or problem
+        raise errors.InvalidArgument.of(
+            "logging.yml", f"logging.config does not take it: {problem} ({reason})."
+        ) from problem
 
 
 def _replace(
@@ -92,13 +114,13 @@ class ConsoleHandler(logging.Handler):
     """Writes to the standard error that is current when it writes.
 
     Args:
-        colors: Whether lines on a terminal are coloured.
+        colors: Whether lines on a terminal are coloured. Default: as the settings have it.
     """
 
-    def __init__(self, *, colors: bool = True) -> None:
+    def __init__(self, *, colors: bool | None = None) -> None:
         """Make a handler with Headgate's format."""
         super().__init__()
-        self._colors = colors
+        self._colors = settings.current().logging_colors if colors is None else colors
         self.setFormatter(formatting.ConsoleFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -109,7 +131,8 @@ class ConsoleHandler(logging.Handler):
             return
         try:
             text = self.format(record)
-            if self._colors and stream.isatty():
+            is_for_people = isinstance(self.formatter, formatting.ConsoleFormatter)
+            if self._colors and is_for_people and stream.isatty():
                 text = formatting.paint(text, record.levelno)
             stream.write(text + "\n")
             stream.flush()
@@ -129,23 +152,27 @@ class ApiHandler(logging.Handler):
     """Sends the records of runs to the server, by the sink.
 
     Args:
-        size_max: Where a message is cut, in characters.
+        size_max: Where a message is cut, in characters. Default: as the settings have it.
         when_missing_flow: What happens to a record outside of any run: ``warn``, ``error``,
-            ``ignore``.
+            ``ignore``. Default: as the settings have it.
     """
 
-    def __init__(self, *, size_max: int = 1_000_000, when_missing_flow: str = "warn") -> None:
+    def __init__(
+        self, *, size_max: int | None = None, when_missing_flow: str | None = None
+    ) -> None:
         """Make a handler."""
         super().__init__()
-        self._size_max = size_max
-        self._when_missing_flow = when_missing_flow
+        now = settings.current()
+        self._size_max = now.logging_to_api_max_log_size if size_max is None else size_max
+        self._when_missing_flow = when_missing_flow or now.logging_to_api_when_missing_flow
+        self._is_enabled = now.logging_to_api_enabled
         self._formatter = formatting.MessageFormatter()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record."""
         sink = _sink
         # A record that is made while one is handled, by the link itself, would never end.
-        if sink is None or getattr(record, "send_to_api", True) is False:
+        if sink is None or getattr(record, "send_to_api", True) is False or not self._is_enabled:
             return
         try:
             made = self._record(record)
@@ -180,6 +207,10 @@ class ApiHandler(logging.Handler):
             logger=record.name,
             message=message,
         )
+
+
+#: The name that a ``logging.yml`` of the incumbent has for it.
+APILogHandler = ApiHandler
 
 
 def _ids_from_context() -> tuple[str | None, str | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Generator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from headgate.core import errors
 from headgate.logging import handlers
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FLOW_RUNS",
     "TASK_RUNS",
+    "LogEavesdropper",
     "RunLogger",
     "disable_run_logger",
     "flow_run_logger",
@@ -174,3 +175,51 @@ def disable_run_logger() -> Generator[None]:
         _disabled -= 1
         for logger, value in zip(loggers, before, strict=True):
             logger.disabled = value
+
+
+class LogEavesdropper(logging.Handler):
+    """Listens to a logger for the length of a ``with`` block, for tests and for reports of errors.
+
+    Example:
+        ```python
+        with LogEavesdropper("uvicorn", level=logging.WARNING) as eavesdropper:
+            start()
+        print(eavesdropper.text())
+        ```
+
+    Args:
+        eavesdrop_on: The name of the logger; what is below it is heard, too.
+        level: From which level.
+    """
+
+    def __init__(self, eavesdrop_on: str, level: int = logging.NOTSET) -> None:
+        """Make one that does not listen yet."""
+        super().__init__(level=level)
+        self.eavesdrop_on = eavesdrop_on
+        self._target: logging.Logger | None = None
+        self._lines: list[str] = []
+
+    def __enter__(self) -> Self:
+        """Listen."""
+        self._target = logging.getLogger(self.eavesdrop_on)
+        self._level_before = self._target.level
+        self._target.addHandler(self)
+        # The logger's own level must let through what is listened for, and nothing less.
+        if self.level and self._target.getEffectiveLevel() > self.level:
+            self._target.setLevel(self.level)
+        self._lines = []
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Listen no more."""
+        if self._target is not None:
+            self._target.removeHandler(self)
+            self._target.setLevel(self._level_before)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note a line."""
+        self._lines.append(self.format(record))
+
+    def text(self) -> str:
+        """Return what was heard, a line per record."""
+        return "\n".join(self._lines)

@@ -16,7 +16,10 @@ from typing import cast
 
 from headgate.core import errors
 
-__all__ = ["format_exception"]
+__all__ = ["ELSEWHERE", "format_exception"]
+
+#: How a note begins that has the traceback of another process.
+ELSEWHERE = "In the process that executed it:"
 
 _HEADGATE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 #: Below the package, but code that flows are made of: the demo's pipeline.
@@ -45,6 +48,7 @@ def format_exception(
 
 def _leave_out(shown: traceback.TracebackException, error: BaseException) -> None:
     is_ours = isinstance(error, (errors.HeadgateError, errors.HeadgateSignal))
+    is_ours = is_ours or any(n.startswith(ELSEWHERE) for n in getattr(error, "__notes__", ()))
     shown.stack[:] = _of_interest(shown.stack, is_ours=is_ours)
     if shown.__cause__ is not None and error.__cause__ is not None:
         _leave_out(shown.__cause__, error.__cause__)

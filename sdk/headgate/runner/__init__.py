@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headgate.deployments import serve
+    from headgate_runner.executors.inline import open_executor as open_inline_executor
     from headgate_runner.runner import Runner
 
-__all__ = ["Runner", "serve"]
+__all__ = ["Runner", "open_inline_executor", "serve"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +21,10 @@ def __getattr__(name: str) -> Any:
         from headgate_runner.runner import Runner
 
         return Runner
+    if name == "open_inline_executor":
+        from headgate_runner.executors.inline import open_executor
+
+        return open_executor
     if name == "serve":
         from headgate.deployments import serve
 

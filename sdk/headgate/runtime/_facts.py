@@ -8,9 +8,16 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from headgate.core import errors
+
 __all__ = ["Facts"]
 
 _PREFIX = "HEADGATE__RUNTIME__"
+_EXPECTED: Mapping[type, str] = {
+    int: "a whole number",
+    datetime: "a time in ISO format",
+    dict: "a JSON object",
+}
 
 
 class Facts:
@@ -27,18 +34,29 @@ class Facts:
         self._readers = readers
 
     def read(self, name: str) -> Any:
-        """Return a fact.
+        """Return a fact; one that only the environment knows is a text.
 
         Raises:
             AttributeError: There is no such fact.
+            InvalidArgument: What the environment says it is does not fit it.
         """
         entry = self._readers.get(name)
+        variable = f"{_PREFIX}{self._module.upper()}__{name.upper()}"
+        override = None if name.startswith("_") else os.environ.get(variable)
         if entry is None:
+            if override is not None:
+                return override
             msg = f"module 'headgate.runtime.{self._module}' has no attribute {name!r}"
             raise AttributeError(msg)
         reader, kind = entry
-        override = os.environ.get(f"{_PREFIX}{self._module.upper()}__{name.upper()}")
-        return reader() if override is None else _convert(override, kind)
+        if override is None:
+            return reader()
+        try:
+            return _convert(override, kind)
+        except ValueError:
+            raise errors.InvalidArgument.of(
+                variable, f"must be {_EXPECTED[kind]}, not {override!r}"
+            ) from None
 
     def names(self) -> list[str]:
         """Return the names of all facts."""

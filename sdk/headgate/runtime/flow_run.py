@@ -133,9 +133,9 @@ def _scheduled_start_time() -> datetime:
     run = _run()
     if run is not None and run.expected_start_time is not None:
         return run.expected_start_time
-    from headgate.core.clock import SystemClock
+    from headgate.core.clock import process_clock
 
-    return run.create_time if run is not None else SystemClock().now().astimezone(UTC)
+    return run.create_time if run is not None else process_clock.now().astimezone(UTC)
 
 
 def _deployment_id() -> str | None:

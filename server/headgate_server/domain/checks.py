@@ -99,6 +99,12 @@ class Checks:
         if not 0 <= policy.jitter_factor <= JITTER_FACTOR_MAX:
             self.add(f"{field}.jitter_factor", f"A factor is 0 to {JITTER_FACTOR_MAX:g}.")
 
+    def json_text(self, field: str, value: str, maximum: int = JSON_CHARACTERS_MAX) -> None:
+        """A value must be a JSON text that is not too long."""
+        self.text(field, value, maximum)
+        if len(value) <= maximum and not is_json(value):
+            self.add(field, f"{_quote(value)} is not a JSON text; a string needs its quotes.")
+
     def json_map(self, field: str, values: Mapping[str, str]) -> None:
         """Every value must be a JSON text, all of them together not too long."""
         size = sum(len(value) for value in values.values())

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 
 from headgate.core import runs, states
+
+
+class Retry(enum.Enum):
+    """What somebody who asks for a retry knows about the run."""
+
+    ENDED = enum.auto()
+    #: It may still be executed; who executes it is to be fenced.
+    TAKEN_FROM_ITS_HOLDER = enum.auto()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +26,7 @@ class Context:
         held: Whether somebody executes it: it has a lease whose offer was accepted.
         by_holder: Whether the proposal came with the newest fencing token.
         forced: Whether the proposal overrides the rules.
+        retry: Set where somebody asks to retry the run.
         fired_pause_keys: The pause keys of pauses that the run has been in.
         new_id: The id of the state, if a rule puts one of its own in place.
         random: A number from 0 up to 1, for jitter.
@@ -27,6 +37,7 @@ class Context:
     held: bool = False
     by_holder: bool = False
     forced: bool = False
+    retry: Retry | None = None
     fired_pause_keys: frozenset[str] = frozenset()
     new_id: str
     random: float = 0.0

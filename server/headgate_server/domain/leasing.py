@@ -42,15 +42,24 @@ class Drop:
 Ending = Enter | GiveBack | Drop
 
 
-def after_release(state: State, *, accepted: bool, outcome: Outcome, message: str) -> Ending:
+def after_release(
+    run: FlowRun,
+    *,
+    accepted: bool,
+    policy: InfrastructureLossPolicy | None,
+    outcome: Outcome,
+    message: str,
+) -> Ending:
     """Say what becomes of a run that its runner releases.
 
     Args:
-        state: Where the run stands.
+        run: The run.
         accepted: Whether the runner had taken the offer.
+        policy: What its deployment wants where its process is lost; None for a run by hand.
         outcome: What the runner says became of its process.
         message: What it says in words.
     """
+    state = run.state
     if state.is_terminal or _is_suspended(state):
         return Drop()
     if state.type is StateType.CANCELLING:
@@ -61,7 +70,8 @@ def after_release(state: State, *, accepted: bool, outcome: Outcome, message: st
         return Enter(StateType.SCHEDULED, message or "Its runner handed the run back.")
     if outcome is Outcome.FINISHED:
         message = message or "Its process ended without reporting a final state."
-    return Enter(StateType.CRASHED, message or "Its process ended unexpectedly.")
+        return Enter(StateType.CRASHED, message)
+    return _lost(run, policy, message or "Its process ended unexpectedly.")
 
 
 def after_loss(
@@ -89,6 +99,11 @@ def after_loss(
     if state.type is StateType.SCHEDULED and not accepted:
         return GiveBack()
     fact = f"{holder} stopped sending heartbeats; nothing was heard for {silent_seconds:.0f} s."
+    return _lost(run, policy, fact)
+
+
+def _lost(run: FlowRun, policy: InfrastructureLossPolicy | None, fact: str) -> Enter:
+    """Say what becomes of a run that has lost its process, which it had begun in."""
     if policy is None or policy.action is InfrastructureLossAction.CRASH:
         return Enter(StateType.CRASHED, fact)
     if run.reschedule_count >= policy.max_reschedules:

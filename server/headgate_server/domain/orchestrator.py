@@ -25,6 +25,7 @@ from headgate_server.domain.rules import (
     resuming,
     retrying,
     scheduled_time,
+    unended,
     unexecuted,
 )
 
@@ -40,6 +41,7 @@ class Rule(Protocol):
 RULES: Sequence[Rule] = (
     duplicates,
     ended,
+    unended,
     cancelling,
     unexecuted,
     pickup,

@@ -10,6 +10,7 @@ from headgate.core.states import StateType
 from headgate_server.domain import parameters
 from headgate_server.domain.checks import Checks
 from headgate_server.services import masks
+from headgate_server.services.lifecycle import Lifecycle
 from headgate_server.services.orchestration import Orchestration
 from headgate_server.services.scheduling import Scheduling
 from headgate_server.storage.interface import Storage, Transaction
@@ -68,6 +69,7 @@ class DeploymentService:
         self._scheduling = scheduling
         self._orchestration = orchestration
         self._new_id = new_id
+        self._lifecycle = Lifecycle(new_id)
 
     async def create(
         self, deployment: deployments.Deployment, *, request_id: str = ""
@@ -182,7 +184,7 @@ class DeploymentService:
         checks.raise_any()
 
         def change(tx: Transaction) -> Sequence[str]:
-            _get(tx, deployment_id)
+            stored = _get(tx, deployment_id)
             tx.flow_runs.delete_auto_scheduled(deployment_id)
             waiting = tx.flow_runs.list(
                 FlowRunFilter(deployment_ids=(deployment_id,), state_types=(StateType.SCHEDULED,)),
@@ -190,6 +192,7 @@ class DeploymentService:
                 PageRequest(size=_ABANDONED_MAX),
             )
             tx.deployments.delete(deployment_id)
+            self._lifecycle.deployment(tx, "deleted", stored)
             return [run.id for run in waiting.items]
 
         for flow_run_id in await self._storage.write(change):
@@ -205,7 +208,7 @@ class DeploymentService:
         self, tx: Transaction, given: deployments.Deployment, new_id: str
     ) -> deployments.Deployment:
         _require_queue(tx, given)
-        flow = tx.flows.ensure(given.flow_name, new_id=self._new_id())
+        flow = self._lifecycle.ensure_flow(tx, given.flow_name)
         now = tx.now()
         made = dataclasses.replace(
             given,
@@ -217,6 +220,7 @@ class DeploymentService:
         )
         made = self._with_schedules(made, ())
         tx.deployments.insert(made)
+        self._lifecycle.deployment(tx, "created", made)
         self._scheduling.insert_runs(tx, made)
         return made
 
@@ -239,6 +243,8 @@ class DeploymentService:
         after = self._with_schedules(after, stored.schedules)
         if not tx.deployments.replace(after, expected_etag=stored.etag):
             return None
+        changed = [name for name in CHANGEABLE if getattr(after, name) != getattr(stored, name)]
+        self._lifecycle.deployment(tx, "updated", after, changed=changed)
         tx.flow_runs.delete_auto_scheduled(after.id)
         self._scheduling.insert_runs(tx, after)
         return after

@@ -15,10 +15,11 @@ from headgate_server.domain.recording import TaskItem
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RunCursor:
-    """A run on a session, and how far its engine has come."""
+    """A run on a session, and how far its engine has come; ``claim``: it wants to have it."""
 
     flow_run_id: str
     fencing_token: int
+    claim: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

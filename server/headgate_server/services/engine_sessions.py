@@ -13,9 +13,11 @@ from headgate.core.runs import FlowRun
 from headgate.core.states import StateType
 from headgate_server.domain import transforms
 from headgate_server.domain.checks import Checks
+from headgate_server.services import claiming
 from headgate_server.services import engine_frames as frames
 from headgate_server.services.engine_runs import EngineRun
 from headgate_server.services.hub import Attachment
+from headgate_server.services.lifecycle import Lifecycle
 from headgate_server.services.sessions import LiveStream, hash_token
 from headgate_server.services.stream_context import StreamContext
 from headgate_server.storage.interface import Transaction
@@ -240,19 +242,36 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
             error = errors.InvalidArgument.of("open.runs.flow_run_id", f"{id!r} is not an id.")
             return frames.OpenedRun(flow_run_id=id, error=error)
         heard = self._context.hub.heard
+        token = cursor.fencing_token
+        if cursor.claim:
+            try:
+                token = await self._claim(id)
+            except (errors.NotFound, errors.FailedPrecondition) as error:
+                return frames.OpenedRun(flow_run_id=id, error=error)
         flow_run, lease = await self._storage.read(
             lambda tx: (tx.flow_runs.get(id), tx.leases.get(id))
         )
         if flow_run is None:
             return frames.OpenedRun(flow_run_id=id)
-        if not _may_go_on(flow_run, lease, cursor.fencing_token):
-            fenced = errors.LeaseFenced(id, cursor.fencing_token, flow_run.fencing_token)
+        if not _may_go_on(flow_run, lease, token):
+            fenced = errors.LeaseFenced(id, token, flow_run.fencing_token)
             return frames.OpenedRun(flow_run_id=id, flow_run=flow_run, error=fenced)
         known = self._runs.get(id)
-        if known is None or known.broken or known.fencing_token != cursor.fencing_token:
+        if known is None or known.broken or known.fencing_token != token:
             self._take_up(flow_run)
             self._context.hub.look_again_if_not(heard, id)
         return frames.OpenedRun(flow_run_id=id, flow_run=flow_run)
+
+    async def _claim(self, flow_run_id: str) -> int:
+        """Lease a run that waits, and that nobody holds, to the session; return the token.
+
+        Raises:
+            NotFound: There is no such run.
+            FailedPrecondition: It does not wait, or another one holds it.
+        """
+        session = self._session
+        assert session is not None
+        return await self._storage.write(lambda tx: claiming.claim(tx, flow_run_id, session))
 
     async def _run_of(self, batch: frames.Batch | frames.LogBatch) -> EngineRun | None:
         """Return the run of a batch; None, and an answer, if it cannot be written here."""
@@ -374,7 +393,7 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
         existing = tx.flow_runs.get(asked.id)
         if existing is not None:
             return _same_creation(tx, existing, session)
-        flow = tx.flows.ensure(creation.flow_name, new_id=self._context.new_id())
+        flow = Lifecycle(self._context.new_id).ensure_flow(tx, creation.flow_name)
         root_id = asked.id
         if asked.parent_flow_run_id is not None:
             parent = tx.flow_runs.get(asked.parent_flow_run_id)

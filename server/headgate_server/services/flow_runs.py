@@ -11,8 +11,9 @@ from headgate.core import deployments, errors, names, runs, states
 from headgate.core.states import StateType
 from headgate_server.domain import parameters
 from headgate_server.domain.checks import Checks
+from headgate_server.domain.context import Retry
 from headgate_server.services import deployments as deployment_service
-from headgate_server.services import masks
+from headgate_server.services import masks, pause_answers
 from headgate_server.services.orchestration import Orchestration
 from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.records import FlowRunFilter, FlowRunOrder, Page, PageRequest
@@ -226,11 +227,41 @@ class FlowRunService:
         _, run = await self._orchestration.propose(flow_run_id, state, fencing_token=None)
         return run
 
-    async def resume(self, flow_run_id: str) -> tuple[states.Verdict, runs.FlowRun]:
-        """Let a paused run go on.
+    async def retry(
+        self, flow_run_id: str, *, force: bool = False
+    ) -> tuple[states.Verdict, runs.FlowRun]:
+        """Let a run that did not complete run again.
+
+        Args:
+            flow_run_id: The run.
+            force: Whether also one that is still said to be executed.
 
         Raises:
             NotFound: There is no such run.
+        """
+        state = await self._state(
+            flow_run_id,
+            StateType.SCHEDULED,
+            name="AwaitingRetry",
+            message="Somebody asked to retry the run.",
+        )
+        retry = Retry.TAKEN_FROM_ITS_HOLDER if force else Retry.ENDED
+        return await self._orchestration.propose(
+            flow_run_id, state, fencing_token=None, retry=retry
+        )
+
+    async def resume(
+        self, flow_run_id: str, run_input: str = ""
+    ) -> tuple[states.Verdict, runs.FlowRun]:
+        """Let a paused run go on.
+
+        Args:
+            flow_run_id: The run.
+            run_input: What its pause asks for, a JSON object as text; empty: nothing.
+
+        Raises:
+            NotFound: There is no such run.
+            InvalidArgument: The input does not fit what the pause asks for.
         """
         run = await self.get(flow_run_id)
         if run.state.type is not StateType.PAUSED:
@@ -240,6 +271,7 @@ class FlowRunService:
                 reason=f"The run is not paused; it is {run.state.name}.",
             )
             return verdict, run
+        await pause_answers.store(self._storage, run, run_input, new_id=self._new_id)
         state = await self._state(flow_run_id, StateType.SCHEDULED, name="Resuming")
         return await self._orchestration.propose(flow_run_id, state, fencing_token=None)
 

@@ -8,6 +8,7 @@ from headgate.core import errors, runs
 from headgate.core.states import StateType
 from headgate_server.domain.checks import Checks
 from headgate_server.services import masks
+from headgate_server.services.lifecycle import Lifecycle
 from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.records import (
     FlowFilter,
@@ -32,7 +33,7 @@ class FlowService:
     def __init__(self, storage: Storage, *, new_id: Callable[[], str]) -> None:
         """Make it for a storage."""
         self._storage = storage
-        self._new_id = new_id
+        self._lifecycle = Lifecycle(new_id)
 
     async def create(self, flow: runs.Flow) -> runs.Flow:
         """Register a flow; one that has this name already is returned as it is.
@@ -49,7 +50,7 @@ class FlowService:
             known = tx.flows.get_by_name(flow.name)
             if known is not None:
                 return known
-            made = tx.flows.ensure(flow.name, new_id=self._new_id())
+            made = self._lifecycle.ensure_flow(tx, flow.name)
             if not (flow.labels or flow.tags):
                 return made
             return tx.flows.update(masks.apply(made, flow, _CHANGEABLE, allowed=_CHANGEABLE))
@@ -97,7 +98,9 @@ class FlowService:
 
         def change(tx: Transaction) -> runs.Flow:
             stored = _get(tx, flow.id)
-            return tx.flows.update(masks.apply(stored, flow, mask, allowed=_CHANGEABLE))
+            updated = tx.flows.update(masks.apply(stored, flow, mask, allowed=_CHANGEABLE))
+            self._lifecycle.flow(tx, "updated", updated)
+            return updated
 
         return await self._storage.write(change)
 
@@ -121,6 +124,7 @@ class FlowService:
                     flow.name,
                 )
             tx.flows.delete(flow_id)
+            self._lifecycle.flow(tx, "deleted", flow)
 
         await self._storage.write(change)
 

@@ -80,8 +80,9 @@ class Leasing:
 
         def decide(facts: _Facts) -> leasing.Ending:
             return leasing.after_release(
-                facts.run.state,
+                facts.run,
                 accepted=facts.lease.accepted,
+                policy=facts.policy,
                 outcome=outcome,
                 message=message,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from headgate.core import errors
@@ -12,7 +12,13 @@ T = TypeVar("T")
 
 
 def apply(
-    stored: T, given: T, mask: Sequence[str], *, allowed: Collection[str], required: bool = True
+    stored: T,
+    given: T,
+    mask: Sequence[str],
+    *,
+    allowed: Collection[str],
+    names: Mapping[str, str] | None = None,
+    required: bool = True,
 ) -> T:
     """Return the stored record with the masked fields of the given one.
 
@@ -21,6 +27,7 @@ def apply(
         given: The record with the new values.
         mask: The names of the fields to change; ``*`` means all that are allowed.
         allowed: The fields that may change.
+        names: Where their names in the record differ: those, by the names of the mask.
         required: Whether an empty mask is an error, or means all that are allowed.
 
     Raises:
@@ -34,7 +41,10 @@ def apply(
             "update_mask", f"{', '.join(unknown)} cannot be changed; use {_names(allowed)}."
         )
     chosen = allowed if not mask or "*" in mask else mask
-    changes: dict[str, Any] = {name: getattr(given, name) for name in chosen}
+    changes: dict[str, Any] = {}
+    for path in chosen:
+        field = names[path] if names else path
+        changes[field] = getattr(given, field)
     # T is a record of headgate.core; the stubs have no name for "any dataclass".
     record: Any = stored
     return dataclasses.replace(record, **changes)

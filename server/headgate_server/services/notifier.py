@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Collection, Generator
 
 import anyio
 
 from headgate.core.errors import Unavailable
 from headgate_server.storage.interface import Storage
-from headgate_server.storage.records import Commit
+from headgate_server.storage.records import ALL_TOPICS, Commit
 
 
 class Signal:
@@ -42,6 +43,12 @@ class Signal:
         return self.count != seen
 
 
+@dataclasses.dataclass(slots=True)
+class _Topic:
+    signal: Signal
+    users: int = 0
+
+
 class Notifier:
     """Turns the storage's announcements into signals.
 
@@ -62,6 +69,7 @@ class Notifier:
         self.revision = 0
         self._closed = False
         self._listeners: list[Callable[[Commit], None]] = []
+        self._topics: dict[str, _Topic] = {}
 
     def attach(self, storage: Storage) -> Callable[[], None]:
         """Listen to a storage; returns what stops it."""
@@ -77,11 +85,24 @@ class Notifier:
 
         return unlisten
 
+    @contextlib.contextmanager
+    def topic(self, name: str) -> Generator[Signal]:
+        """Hear of the commits of one topic: the signal is given by each, within the block."""
+        topic = self._topics.setdefault(name, _Topic(Signal()))
+        topic.users += 1
+        try:
+            yield topic.signal
+        finally:
+            topic.users -= 1
+            if not topic.users:
+                del self._topics[name]
+
     def close(self) -> None:
         """Wake all who wait, so that they see that the server shuts down."""
         self._closed = True
         for signal in (self.journal, self.logs, self.any):
             signal.give()
+        self._give_topics({ALL_TOPICS})
 
     def refuse_when_closed(self) -> None:
         """End what follows commits when the server shuts down.
@@ -101,9 +122,16 @@ class Notifier:
             self.logs.give()
         if commit.ready:
             self.ready.give()
+        if commit.topics and self._topics:
+            self._give_topics(commit.topics)
         self.any.give()
         for listener in self._listeners:
             listener(commit)
+
+    def _give_topics(self, names: Collection[str]) -> None:
+        chosen = self._topics if ALL_TOPICS in names else self._topics.keys() & names
+        for name in chosen:
+            self._topics[name].signal.give()
 
 
 __all__ = ["Notifier", "Signal"]

@@ -15,7 +15,7 @@ from headgate.core import errors, runs, states
 from headgate.core.clock import Clock
 from headgate.core.states import StateType
 from headgate_server.domain import decisions, lease_effects, orchestrator, transforms
-from headgate_server.domain.context import Context
+from headgate_server.domain.context import Context, Retry
 from headgate_server.services import orphans
 from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.records import Lease
@@ -42,6 +42,7 @@ class Proposal:
         release: Whether the lease ends with the transition in any case.
         rescheduled: Whether the transition counts as a reschedule after a lost runner.
         lease: The lease that is ended by it, as it was read: another one is not ended.
+        retry: Set where somebody asks to retry the run.
     """
 
     flow_run_id: str
@@ -53,6 +54,7 @@ class Proposal:
     release: bool = False
     rescheduled: bool = False
     lease: Lease | None = None
+    retry: Retry | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,7 @@ class Orchestration:
         release: bool = False,
         rescheduled: bool = False,
         lease: Lease | None = None,
+        retry: Retry | None = None,
     ) -> tuple[states.Verdict, runs.FlowRun]:
         """Propose a state; return the verdict and the run after it.
 
@@ -116,6 +119,7 @@ class Orchestration:
                 release=release,
                 rescheduled=rescheduled,
                 lease=lease,
+                retry=retry,
             )
         )
 
@@ -186,6 +190,7 @@ class Orchestration:
             held=situation.lease is not None and situation.lease.accepted,
             by_holder=proposal.fencing_token is not None,
             forced=proposal.force,
+            retry=proposal.retry,
             fired_pause_keys=situation.fired_pause_keys,
             new_id=self._new_id(),
             random=self._rng.random(),
@@ -235,7 +240,7 @@ class Orchestration:
             return None
         revision, more = saved
         # Not in the same transaction: if we do not come to it, ``loops.leftovers`` does.
-        await self._orphans.follow(after, more_task_runs=more)
+        await self._orphans.follow(after, more_task_runs=more, released=release)
         return dataclasses.replace(
             after, revision=revision, committed_seq=seq if seq else before.committed_seq
         )

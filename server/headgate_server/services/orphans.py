@@ -61,13 +61,18 @@ class Orphans:
         )
         return len(unfinished) == _BATCH
 
-    async def follow(self, run: runs.FlowRun, *, more_task_runs: bool) -> None:
+    async def follow(
+        self, run: runs.FlowRun, *, more_task_runs: bool, released: bool = False
+    ) -> None:
         """End what is left of a run that was just ended or taken back."""
         while more_task_runs:
             more_task_runs = await self._storage.write(lambda tx: self._end_more(tx, run))
         if run.state.type is StateType.CANCELLED:
             await self._end_children(run, _cancelling)
-        elif run.state.type is StateType.CRASHED:
+        elif run.state.type is StateType.CRASHED or (
+            released and run.state.type is StateType.SCHEDULED
+        ):
+            # A run that goes on elsewhere calls its subflows again, or takes them up again.
             await self._end_children(run, _crashed)
 
     def _end_more(self, tx: Transaction, run: runs.FlowRun) -> bool:

@@ -17,6 +17,7 @@ from headgate_server.services import lease_frames as frames
 from headgate_server.services.engine_frames import Cancel, GoAway
 from headgate_server.services.hub import Attachment
 from headgate_server.services.leasing import Leasing
+from headgate_server.services.lifecycle import Lifecycle
 from headgate_server.services.matcher import Matcher
 from headgate_server.services.sessions import LiveStream, hash_token
 from headgate_server.services.stream_context import StreamContext
@@ -77,6 +78,7 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
         super().__init__(context.clock, context.settings)
         self._context = context
         self._storage = context.storage
+        self._lifecycle = Lifecycle(context.new_id)
         self._leasing = leasing
         self._matcher = matcher
         self._session: Session | None = None
@@ -254,7 +256,7 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
                 last_beat_time=now,
                 expire_time=now,
             )
-            session = tx.leases.open_session(new, ttl_seconds=ttl_seconds)
+            session = self._lifecycle.open_runner(tx, new, ttl_seconds=ttl_seconds)
         return _Greeting(session, resumed, _stored(tx, session.id, hello.held))
 
     async def _attach_all(self, all_held: Sequence[Held], cancelled: Sequence[Held]) -> None:
@@ -337,7 +339,8 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
         self.outbox.put(frames.Released(held))
 
     async def _goodbye(self, reason: str) -> None:
-        session_id = self.session.id
+        session = self.session
+        session_id = session.id
         while self._under_way:
             self._settled = anyio.Event()
             await self._settled.wait()
@@ -349,7 +352,7 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
                 outcome=Outcome.HANDED_BACK,
                 message=reason or "Its runner ended and handed the run back.",
             )
-        await self._storage.write(lambda tx: tx.leases.close_session(session_id))
+        await self._storage.write(lambda tx: self._lifecycle.close_runner(tx, session, "stopped"))
 
     # --- Heartbeats -------------------------------------------------------------------------
 

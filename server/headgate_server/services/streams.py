@@ -63,7 +63,9 @@ def make_streams(
     connected = ConnectedStreams(rng, settings, on_drain=notifier.close)
     leasing = Leasing(storage, orchestration=orchestration, new_id=new_id)
     matcher = Matcher(storage, notifier, offer_ttl_seconds=settings.offer_ttl_seconds)
-    reaper = Reaper(storage, leasing=leasing, hub=hub, settings=settings, clock=clock)
+    reaper = Reaper(
+        storage, leasing=leasing, hub=hub, settings=settings, clock=clock, new_id=new_id
+    )
     offers = Offers(storage, leasing=leasing)
     leftovers = Leftovers(storage, notifier, orchestration=orchestration)
     context = StreamContext(

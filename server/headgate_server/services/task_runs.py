@@ -9,6 +9,9 @@ from headgate_server.domain.checks import Checks
 from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.records import Page, PageRequest, TaskRunFilter
 
+#: As the contract has it: so many times 16 KiB is what one answer may hold.
+CALLS_WITH_DATA_MAX = 200
+
 
 class TaskRunService:
     """Use-cases of task runs.
@@ -55,6 +58,35 @@ class TaskRunService:
         def query(tx: Transaction) -> Sequence[states.State]:
             _get(tx, task_run_id)
             return tx.task_runs.states(task_run_id)
+
+        return await self._storage.read(query)
+
+
+    async def list_calls(
+        self, flow_run_id: str, task_run_ids: Sequence[str], page: PageRequest
+    ) -> Page[runs.RecordedCall]:
+        """List the calls of a durable flow run that have completed, oldest first.
+
+        Args:
+            flow_run_id: The flow run.
+            task_run_ids: These alone, with what they returned; empty: all, without.
+            page: Which page.
+
+        Raises:
+            InvalidArgument: An id is none, or there are too many.
+            NotFound: There is no such flow run.
+        """
+        checks = Checks()
+        checks.id("flow_run_id", flow_run_id)
+        checks.ids("task_run_ids", task_run_ids[: CALLS_WITH_DATA_MAX + 1])
+        if len(task_run_ids) > CALLS_WITH_DATA_MAX:
+            checks.add("task_run_ids", f"At most {CALLS_WITH_DATA_MAX} can be asked for at once.")
+        checks.raise_any()
+
+        def query(tx: Transaction) -> Page[runs.RecordedCall]:
+            if tx.flow_runs.get(flow_run_id) is None:
+                raise errors.NotFound("flow run", flow_run_id)
+            return tx.task_runs.list_calls(flow_run_id, task_run_ids, page)
 
         return await self._storage.read(query)
 

@@ -9,6 +9,7 @@ from headgate.core import deployments, errors
 from headgate_server.domain import checks as domain_checks
 from headgate_server.domain.checks import Checks
 from headgate_server.services import masks
+from headgate_server.services.lifecycle import Lifecycle, state_verb
 from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.records import Page, PageRequest
 
@@ -29,6 +30,7 @@ class WorkPoolService:
         """Make it for a storage."""
         self._storage = storage
         self._new_id = new_id
+        self._lifecycle = Lifecycle(new_id)
 
     async def create(self, pool: deployments.WorkPool) -> deployments.WorkPool:
         """Make a pool with a queue "default".
@@ -54,6 +56,8 @@ class WorkPoolService:
                 create_time=now,
             )
             tx.work_pools.insert(made, queue)
+            self._lifecycle.work_pool(tx, "created", made)
+            self._lifecycle.work_queue(tx, "created", queue)
             return _get(tx, pool.name)
 
         return await self._storage.write(change)
@@ -84,7 +88,11 @@ class WorkPoolService:
         def change(tx: Transaction) -> deployments.WorkPool:
             stored = _get(tx, pool.name)
             tx.work_pools.update(masks.apply(stored, pool, mask, allowed=_POOL_FIELDS))
-            return _get(tx, pool.name)
+            updated = _get(tx, pool.name)
+            self._lifecycle.work_pool(tx, "updated", updated)
+            if updated.state is not stored.state:
+                self._lifecycle.work_pool(tx, state_verb(updated.state), updated)
+            return updated
 
         return await self._storage.write(change)
 
@@ -101,7 +109,7 @@ class WorkPoolService:
             )
 
         def change(tx: Transaction) -> None:
-            _get(tx, name)
+            pool = _get(tx, name)
             if tx.work_pools.is_used(name):
                 raise errors.FailedPrecondition(
                     f"Work pool {name!r} is used by deployments or by runs that are being "
@@ -110,6 +118,7 @@ class WorkPoolService:
                     name,
                 )
             tx.work_pools.delete(name)
+            self._lifecycle.work_pool(tx, "deleted", pool)
 
         await self._storage.write(change)
 
@@ -137,6 +146,7 @@ class WorkPoolService:
                 create_time=tx.now(),
             )
             tx.work_pools.insert_queue(made)
+            self._lifecycle.work_queue(tx, "created", made)
             return made
 
         return await self._storage.write(change)
@@ -172,7 +182,12 @@ class WorkPoolService:
         def change(tx: Transaction) -> deployments.WorkQueue:
             stored = _get_queue(tx, queue.work_pool_name, queue.name)
             after = masks.apply(stored, queue, mask, allowed=_QUEUE_FIELDS)
-            return tx.work_pools.update_queue(after)
+            updated = tx.work_pools.update_queue(after)
+            self._lifecycle.work_queue(tx, "updated", updated)
+            if updated.paused != stored.paused:
+                verb = "paused" if updated.paused else "resumed"
+                self._lifecycle.work_queue(tx, verb, updated)
+            return updated
 
         return await self._storage.write(change)
 
@@ -191,8 +206,9 @@ class WorkPoolService:
             )
 
         def change(tx: Transaction) -> None:
-            _get_queue(tx, pool_name, name)
+            queue = _get_queue(tx, pool_name, name)
             tx.work_pools.delete_queue(pool_name, name)
+            self._lifecycle.work_queue(tx, "deleted", queue)
 
         await self._storage.write(change)
 

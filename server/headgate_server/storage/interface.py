@@ -27,11 +27,18 @@ from headgate.core.runs import (
     Flow,
     FlowRun,
     LogRecord,
+    RecordedCall,
     StateCount,
     TaskRun,
     TransitionRecord,
 )
 from headgate.core.states import State
+from headgate_server.storage.kinds.artifacts import Artifacts
+from headgate_server.storage.kinds.blocks import Blocks
+from headgate_server.storage.kinds.concurrency import ConcurrencyLimits
+from headgate_server.storage.kinds.events import Events
+from headgate_server.storage.kinds.run_inputs import RunInputs
+from headgate_server.storage.kinds.variables import Variables
 from headgate_server.storage.records import (
     Appended,
     AppendRefused,
@@ -232,6 +239,18 @@ class TaskRuns(Protocol):
 
     def list_unfinished(self, flow_run_id: str, limit: int) -> Sequence[TaskRun]:
         """List task runs of a flow run that have not ended."""
+        ...
+
+    def list_calls(
+        self, flow_run_id: str, task_run_ids: Sequence[str], page: PageRequest
+    ) -> Page[RecordedCall]:
+        """List, by id, completed task runs whose state has a call key and data.
+
+        Args:
+            flow_run_id: Of this flow run.
+            task_run_ids: These alone, with their data; empty: all, without.
+            page: Which page.
+        """
         ...
 
     def save(self, task_runs: Sequence[TaskRun]) -> int:
@@ -445,6 +464,36 @@ class Transaction(Protocol):
     @property
     def logs(self) -> Logs:
         """Log lines."""
+        ...
+
+    @property
+    def events(self) -> Events:
+        """Events."""
+        ...
+
+    @property
+    def blocks(self) -> Blocks:
+        """Blocks."""
+        ...
+
+    @property
+    def concurrency_limits(self) -> ConcurrencyLimits:
+        """Concurrency limits and the claims on their slots."""
+        ...
+
+    @property
+    def run_inputs(self) -> RunInputs:
+        """Inputs of flow runs."""
+        ...
+
+    @property
+    def variables(self) -> Variables:
+        """Variables."""
+        ...
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """Artifacts."""
         ...
 
     def now(self) -> datetime:

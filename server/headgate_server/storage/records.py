@@ -65,6 +65,7 @@ class FlowRunFilter:
     ids: tuple[str, ...] = ()
     flow_ids: tuple[str, ...] = ()
     flow_name: str = ""
+    exclude_flow_name: str = ""
     deployment_ids: tuple[str, ...] = ()
     state_types: tuple[StateType, ...] = ()
     state_names: tuple[str, ...] = ()
@@ -106,7 +107,10 @@ class LogFilter:
     task_run_ids: tuple[str, ...] = ()
     root_flow_run_id: str = ""
     level_min: int = 0
+    level_max: int | None = None
     message_contains: str = ""
+    logged_after: datetime | None = None
+    logged_before: datetime | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +256,10 @@ class LogAppend:
     records: list[LogRecord]
 
 
+#: Stands for every topic of a Commit.
+ALL_TOPICS = "*"
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
     """What a commit (of this process, or of another replica) changed, for those who wait.
@@ -262,6 +270,8 @@ class Commit:
         flow_run_ids: Flow runs whose own state or token changed; empty also where not known
             (another replica).
         logs: Whether log lines were stored.
+        topics: What else changed that somebody may wait for, e.g. ``run-inputs/<flow run id>``;
+            a topic has no blanks. ALL_TOPICS: any of them may have.
         flow_runs: Of flow_run_ids, those that this process wrote, as they are now.
     """
 
@@ -269,6 +279,7 @@ class Commit:
     ready: bool = False
     flow_run_ids: frozenset[str] = frozenset()
     logs: bool = False
+    topics: frozenset[str] = frozenset()
     flow_runs: Mapping[str, FlowRun] = dataclasses.field(
         default_factory=dict[str, FlowRun], compare=False
     )

@@ -217,7 +217,9 @@ def _open(message: pb.Open) -> frames.Open:
         name=message.name,
         sdk=message.sdk,
         runs=[
-            frames.RunCursor(flow_run_id=run.flow_run_id, fencing_token=run.fencing_token)
+            frames.RunCursor(
+                flow_run_id=run.flow_run_id, fencing_token=run.fencing_token, claim=run.claim
+            )
             for run in message.runs
         ],
     )

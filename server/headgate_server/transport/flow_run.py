@@ -107,10 +107,18 @@ class FlowRunServicer(flow_run_service_pb2_grpc.FlowRunServiceServicer):
         run = await self._flow_runs.cancel(request.flow_run_id)
         return pb.CancelFlowRunResponse(flow_run=codec.flow_run_to_proto(run))
 
+    async def RetryFlowRun(
+        self, request: pb.RetryFlowRunRequest, context: Any
+    ) -> pb.RetryFlowRunResponse:
+        verdict, run = await self._flow_runs.retry(request.id, force=request.force)
+        return pb.RetryFlowRunResponse(
+            verdict=state_codec.verdict_to_proto(verdict), flow_run=codec.flow_run_to_proto(run)
+        )
+
     async def ResumeFlowRun(
         self, request: pb.ResumeFlowRunRequest, context: Any
     ) -> pb.ResumeFlowRunResponse:
-        verdict, run = await self._flow_runs.resume(request.flow_run_id)
+        verdict, run = await self._flow_runs.resume(request.flow_run_id, request.run_input)
         return pb.ResumeFlowRunResponse(
             verdict=state_codec.verdict_to_proto(verdict), flow_run=codec.flow_run_to_proto(run)
         )
@@ -145,6 +153,7 @@ def _read_filter(given: pb.FlowRunFilter) -> FlowRunFilter:
         ids=tuple(given.ids),
         flow_ids=tuple(given.flow_ids),
         flow_name=given.flow_name,
+        exclude_flow_name=given.exclude_flow_name,
         deployment_ids=tuple(given.deployment_ids),
         state_types=tuple(
             state_codec.state_type_from_proto(type, f"filter.state_types[{index}]")

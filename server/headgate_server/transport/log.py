@@ -8,6 +8,7 @@ from typing import Any
 from headgate.api.v1 import log_service_pb2 as pb
 from headgate.api.v1 import log_service_pb2_grpc as pb_grpc
 from headgate.codec import logs as codec
+from headgate.codec import times
 from headgate.core.clock import Clock
 from headgate_server.services.log_tail import LogTail
 from headgate_server.services.logs import LogService
@@ -44,6 +45,9 @@ class LogServicer(pb_grpc.LogServiceServicer):
                 task_run_ids=tuple(given.task_run_ids),
                 level_min=given.level_min,
                 message_contains=given.message_contains,
+                level_max=given.level_max if given.HasField("level_max") else None,
+                logged_after=times.from_timestamp(given.logged_after),
+                logged_before=times.from_timestamp(given.logged_before),
             ),
             paging.read(request, default_size=_DEFAULT_SIZE, max_size=_MAX_SIZE),
             descending=request.descending,

@@ -59,6 +59,19 @@ class TaskRunServicer(task_run_service_pb2_grpc.TaskRunServiceServicer):
             states=[state_codec.state_to_proto(state) for state in states]
         )
 
+    async def ListRecordedCalls(
+        self, request: pb.ListRecordedCallsRequest, context: Any
+    ) -> pb.ListRecordedCallsResponse:
+        page = await self._task_runs.list_calls(
+            request.flow_run_id,
+            tuple(request.task_run_ids),
+            paging.read(request, default_size=1_000, max_size=5_000),
+        )
+        return pb.ListRecordedCallsResponse(
+            calls=[codec.recorded_call_to_proto(call) for call in page.items],
+            next_page_token=paging.token(request, page.next),
+        )
+
 
 def _read_filter(given: pb.TaskRunFilter) -> TaskRunFilter:
     return TaskRunFilter(

@@ -10,6 +10,7 @@ from headgate.core.runs import Flow, FlowRun, RunKind, TaskRun
 from headgate.core.states import NO_DETAILS, State, StateDetails, StateType, new_state
 from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.records import (
+    ALL_TOPICS,
     Commit,
     JournalEntry,
     PageRequest,
@@ -166,4 +167,5 @@ async def engine_run(storage: Storage, flow: Flow | None = None) -> FlowRun:
 
 def announced(heard: list[Commit]) -> list[Commit]:
     """Leave out what PostgreSQL says once it listens: some commits may have been missed."""
-    return [commit for commit in heard if commit != Commit(ready=True, logs=True)]
+    everything = Commit(ready=True, logs=True, topics=frozenset({ALL_TOPICS}))
+    return [commit for commit in heard if commit != everything]

@@ -320,6 +320,9 @@ async def test_log_lines_are_listed_and_filtered(storage: Storage) -> None:
         (LogFilter(task_run_ids=(task_id,)), ["gamma"]),
         (LogFilter(root_flow_run_id=root.id), ["Alpha", "beta", "gamma"]),
         (LogFilter(level_min=30), ["beta"]),
+        (LogFilter(level_max=39), ["Alpha", "gamma", "delta"]),
+        (LogFilter(logged_after=lines[0].timestamp), ["Alpha", "beta", "gamma", "delta"]),
+        (LogFilter(logged_before=lines[0].timestamp), []),
         (LogFilter(message_contains="ALP"), ["Alpha"]),
     ):
         page = await storage.read(lambda t, w=where: t.logs.list(w, ALL))

@@ -114,9 +114,7 @@ async def test_a_call_is_repeated_while_the_server_is_not_ready(
 async def test_a_server_that_is_not_there_is_said_to_be_so(
     client: Any, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ):
-    from headgate.client import retrying
-
-    monkeypatch.setattr(retrying, "ATTEMPTS_MAX", 2)
+    monkeypatch.setenv("HEADGATE_CLIENT_MAX_RETRIES", "1")
     with pytest.raises(errors.Unavailable, match="cannot be reached"):
         await client.hello()
 

@@ -27,7 +27,7 @@ from headgate_server.settings import Settings
 def etl(limit: int = 1) -> None: ...
 
 
-ETL: Any = SimpleNamespace(name="etl", fn=etl, description=None, version=None)
+ETL: Any = SimpleNamespace(name="etl", fn=etl, description=None, version=None, durable=False)
 
 
 @pytest.fixture

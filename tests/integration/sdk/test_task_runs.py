@@ -61,14 +61,6 @@ def test_a_submitted_task_is_pending_first(server: SyncHeadgateClient):
     assert names_of(server, task_run_id) == ["Pending", "Running", "Completed"]
 
 
-def test_a_task_outside_of_a_flow_runs_and_is_not_recorded():
-    assert add(1) == 2
-    state = add(1, return_state=True)
-    assert state.is_completed()
-    with pytest.raises(ValueError, match="no such thing"):
-        fails()
-
-
 def test_a_task_cannot_be_submitted_outside_of_a_flow():
     with pytest.raises(errors.MissingContextError, match="within a flow"):
         add.submit(1)
@@ -635,6 +627,7 @@ class Named:
         return 1
 
 
+@pytest.mark.usefixtures("server")
 def test_tasks_are_pickled_by_name_and_copied_in_full():
     assert pickle.loads(pickle.dumps(add)) is add
     assert copy.copy(add) is not add

@@ -23,15 +23,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headgate.api.v1 import (
+    artifact_service_pb2,
+    block_service_pb2,
+    concurrency_limit_service_pb2,
     deployment_service_pb2,
     engine_service_pb2,
     error_pb2,
+    event_service_pb2,
     flow_run_service_pb2,
     flow_service_pb2,
     lease_service_pb2,
     log_service_pb2,
+    run_input_service_pb2,
     server_service_pb2,
     task_run_service_pb2,
+    variable_service_pb2,
     watch_service_pb2,
     work_pool_service_pb2,
 )
@@ -40,6 +46,12 @@ from headgate_server.app import App
 from headgate_server.settings import Settings
 
 MODULES: Iterable[Any] = (
+    concurrency_limit_service_pb2,
+    artifact_service_pb2,
+    run_input_service_pb2,
+    variable_service_pb2,
+    event_service_pb2,
+    block_service_pb2,
     deployment_service_pb2,
     engine_service_pb2,
     flow_run_service_pb2,
@@ -259,7 +271,7 @@ def _incidents(answers: Iterable[Any]) -> list[str]:
 
 @pytest.fixture
 def stored(database_url: str) -> Callable[[], object]:
-    """Return a function that reads all that is stored, but for sessions."""
+    """Return a function that reads all that is stored, but for sessions and what tells of them."""
 
     def read() -> object:
         if not database_url.startswith("sqlite"):
@@ -267,11 +279,13 @@ def stored(database_url: str) -> Callable[[], object]:
         connection = sqlite3.connect(database_url.removeprefix("sqlite:///"))
         try:
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            return {
+            found = {
                 name: connection.execute(f"SELECT * FROM {name}").fetchall()
                 for (name,) in tables.fetchall()
-                if name != "sessions"
+                if name not in {"sessions", "heads", "event_related"}
             }
+            found["events"] = [row for row in found["events"] if not row[2].startswith("headgate.")]
+            return found
         finally:
             connection.close()
 

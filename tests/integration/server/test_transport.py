@@ -19,6 +19,7 @@ from headgate_server.transport.server import ListenError
 from tests.integration.server.calls import fails
 
 SERVICES = {
+    "ConcurrencyLimitService",
     "DeploymentService",
     "EngineService",
     "FlowRunService",

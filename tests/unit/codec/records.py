@@ -18,6 +18,7 @@ DETAILS = states.StateDetails(
     pause_key="pause",
     transition_id="transition",
     traceparent="00-1-2-3",
+    call_key="call",
 )
 STATE = states.State(
     id="state",
@@ -87,6 +88,9 @@ TASK_RUN = runs.TaskRun(
     flow_run_attempt=2,
     create_time=NOW,
     revision=78,
+)
+RECORDED_CALL = runs.RecordedCall(
+    task_run_id="task-run", call_key="key", dynamic_key="3", state=STATE
 )
 SCHEDULES = tuple(
     deployments.Schedule(

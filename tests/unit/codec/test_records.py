@@ -36,6 +36,7 @@ PAIRS: list[tuple[Any, Callable[..., Any], Callable[..., Any]]] = [
     ),
     (records.FLOW_RUN, flow_runs.flow_run_to_proto, flow_runs.flow_run_from_proto),
     (records.TASK_RUN, task_runs.task_run_to_proto, task_runs.task_run_from_proto),
+    (records.RECORDED_CALL, task_runs.recorded_call_to_proto, task_runs.recorded_call_from_proto),
     (records.DEPLOYMENT, deployments.deployment_to_proto, deployments.deployment_from_proto),
     (records.WORK_POOL, work_pools.work_pool_to_proto, work_pools.work_pool_from_proto),
     (records.WORK_QUEUE, work_pools.work_queue_to_proto, work_pools.work_queue_from_proto),

@@ -10,6 +10,7 @@ from headgate.core import errors
 
 #: How each class that wants facts is made; all others take a message.
 FACTS: dict[str, tuple[Any, ...]] = {
+    "VersionMismatch": ("http://a:1", "0.9.0", "0.1.0", ("headgate.api.v0",)),
     "AlreadyExists": ("work pool", "gpu"),
     "DatabaseInUse": ("/tmp/x.db", 7),
     "EtagMismatch": ("deployment", "a/b", "1", "2"),

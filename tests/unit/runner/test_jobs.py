@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, datetime
 
 import pytest
 
 from headgate.core import deployments, runs, states
+from headgate.engine import child
 from headgate_runner import jobs
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -67,12 +69,11 @@ def test_an_environment_that_is_no_object_makes_the_job_unusable(env):
         jobs.environment(job(job_variables={"env": env}), api_url="unix:///s")
 
 
-def test_a_pull_step_may_set_the_folder():
+def test_pull_steps_are_told_to_the_process_of_the_run():
     step = deployments.PullStep(name="set_working_directory", inputs={"directory": '"/there"'})
-    assert jobs.working_directory(job(pull_steps=(step,))) == "/there"
-
-
-def test_an_unknown_pull_step_makes_the_job_unusable():
-    step = deployments.PullStep(name="summon")
-    with pytest.raises(jobs.UnusableJob, match="does not know the pull step 'summon'"):
-        jobs.working_directory(job(pull_steps=(step,)))
+    environment = jobs.environment(job(pull_steps=(step,)), api_url="unix:///s")
+    assert json.loads(environment["HEADGATE__PULL_STEPS"]) == [
+        {"name": "set_working_directory", "inputs": {"directory": '"/there"'}}
+    ]
+    environment |= {"HEADGATE__CONTROL_FD": ""}
+    assert child.Spec.of_environment(environment).pull_steps == (step,)

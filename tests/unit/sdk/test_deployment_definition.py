@@ -22,7 +22,14 @@ def etl(limit: int, who: str = "Ann") -> None:
 
 
 def a_flow(**changes: Any) -> Any:
-    facts = {"name": "etl", "fn": etl, "description": "Loads.", "version": "v1", **changes}
+    facts = {
+        "name": "etl",
+        "fn": etl,
+        "description": "Loads.",
+        "version": "v1",
+        "durable": False,
+        **changes,
+    }
     return SimpleNamespace(**facts)
 
 

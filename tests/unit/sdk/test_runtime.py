@@ -1,10 +1,12 @@
 """Facts about the run that is executing here."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from headgate import runtime
+from headgate.core import errors
 from tests.unit.sdk.conftest import FLOW_RUN_ID, NOW, TASK_RUN_ID, Inside
 
 
@@ -85,3 +87,40 @@ def test_what_is_no_fact_is_an_error_and_dir_tells_what_is():
     with pytest.raises(AttributeError, match=r"headgate\.runtime\.flow_run"):
         _ = runtime.flow_run.colour  # pyright: ignore[reportAttributeAccessIssue]  # what is tested
     assert "fencing_token" in dir(runtime.flow_run)
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (runtime.flow_run, runtime.flow_run.__all__),
+        (runtime.task_run, runtime.task_run.__all__),
+        (runtime.deployment, runtime.deployment.__all__),
+    ],
+    ids=["flow_run", "task_run", "deployment"],
+)
+def test_every_fact_can_be_mocked_by_the_environment(
+    module: Any, names: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    kinds: dict[str, tuple[str, Any]] = {
+        "int": ("7", 7),
+        "dict": ('{"a": 1}', {"a": 1}),
+        "list": ("a, b", ["a", "b"]),
+        "datetime": ("2026-01-02T03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    }
+    prefix = f"HEADGATE__RUNTIME__{module.__name__.rpartition('.')[2].upper()}__"
+    for name in names:
+        kind = module._facts._readers[name][1].__name__
+        text, value = kinds.get(kind, ("text", "text"))
+        monkeypatch.setenv(prefix + name.upper(), text)
+        assert getattr(module, name) == value, name
+
+
+def test_a_fact_that_only_the_environment_knows_is_a_text(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HEADGATE__RUNTIME__FLOW_RUN__TENANT", "north")
+    assert runtime.flow_run.tenant == "north"  # pyright: ignore[reportAttributeAccessIssue]  # a fact of this test's own
+
+
+def test_a_mock_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HEADGATE__RUNTIME__FLOW_RUN__RUN_COUNT", "many")
+    with pytest.raises(errors.InvalidArgument, match="RUN_COUNT: must be a whole number"):
+        _ = runtime.flow_run.run_count

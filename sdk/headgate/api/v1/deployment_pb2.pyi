@@ -59,7 +59,7 @@ class _InfrastructureLossActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapp
     """The run goes back to its queue."""
 
 class InfrastructureLossAction(_InfrastructureLossAction, metaclass=_InfrastructureLossActionEnumTypeWrapper):
-    """What to do with a run whose runner is lost."""
+    """What to do with a run whose runner, or process, is lost."""
 
 INFRASTRUCTURE_LOSS_ACTION_UNSPECIFIED: InfrastructureLossAction.ValueType  # 0
 """Not set: CRASH."""
@@ -505,7 +505,9 @@ Global___PullStep: _TypeAlias = PullStep  # noqa: Y015
 
 @_typing.final
 class InfrastructureLossPolicy(_message.Message):
-    """What happens to a run when its runner stops sending heartbeats."""
+    """What happens to a run when its runner stops sending heartbeats, or releases it
+    because its process was killed.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -128,6 +128,7 @@ class RunCursor(_message.Message):
     FENCING_TOKEN_FIELD_NUMBER: _builtins.int
     NEXT_SEQ_FIELD_NUMBER: _builtins.int
     NEXT_LOG_SEQ_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
     flow_run_id: _builtins.str
     """UUID text of the flow run."""
     fencing_token: _builtins.int
@@ -136,6 +137,13 @@ class RunCursor(_message.Message):
     """The first sequence number that was not acknowledged yet; 1 at the start."""
     next_log_seq: _builtins.int
     """The same for its log lines."""
+    claim: _builtins.bool
+    """Take the run for this session: it is Scheduled, and nobody holds it. The
+    fencing_token is not read; the new one is in OpenedRun.flow_run, and the
+    numbers begin at 1. Claimed again by the session that has it, the answer is
+    the same. FAILED_PRECONDITION where another one has it, or where it is not
+    Scheduled.
+    """
     def __init__(
         self,
         *,
@@ -143,10 +151,11 @@ class RunCursor(_message.Message):
         fencing_token: _builtins.int = ...,
         next_seq: _builtins.int = ...,
         next_log_seq: _builtins.int = ...,
+        claim: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fencing_token", b"fencing_token", "flow_run_id", b"flow_run_id", "next_log_seq", b"next_log_seq", "next_seq", b"next_seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "fencing_token", b"fencing_token", "flow_run_id", b"flow_run_id", "next_log_seq", b"next_log_seq", "next_seq", b"next_seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

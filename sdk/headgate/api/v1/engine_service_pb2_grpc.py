@@ -67,8 +67,9 @@ class EngineServiceServicer:
         the answer is the same. A newer stream of a session ends the older one with
         ABORTED (SESSION_SUPERSEDED).
 
-        Runs created on the session are leased to it, with fencing token 1. They
-        end as Crashed when no frame has arrived for the ttl of Opened. Runs opened
+        Runs created on the session are leased to it, with fencing token 1; runs
+        claimed on it (RunCursor.claim) likewise, with the next token. They end as
+        Crashed when no frame has arrived for the ttl of Opened. Runs opened
         with the token of a runner's lease stay with that lease. A write with a
         token that is not the newest is answered with RunError LEASE_FENCED and
         changes nothing.

@@ -288,6 +288,7 @@ class FlowRunFilter(_message.Message):
     EXPECTED_AFTER_FIELD_NUMBER: _builtins.int
     EXPECTED_BEFORE_FIELD_NUMBER: _builtins.int
     FLOW_NAME_FIELD_NUMBER: _builtins.int
+    EXCLUDE_FLOW_NAME_FIELD_NUMBER: _builtins.int
     name_contains: _builtins.str
     """A part of the run's name, upper and lower case alike."""
     parent_flow_run_id: _builtins.str
@@ -300,6 +301,10 @@ class FlowRunFilter(_message.Message):
     """In this queue."""
     flow_name: _builtins.str
     """Of the flow with this name."""
+    exclude_flow_name: _builtins.str
+    """Not of the flow with this name. Runs of tasks that were called outside of
+    flows are of the flow "headgate.tasks".
+    """
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """These runs, UUID text."""
@@ -349,10 +354,11 @@ class FlowRunFilter(_message.Message):
         expected_after: _timestamp_pb2.Timestamp | None = ...,
         expected_before: _timestamp_pb2.Timestamp | None = ...,
         flow_name: _builtins.str = ...,
+        exclude_flow_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_top_level", b"_top_level", "expected_after", b"expected_after", "expected_before", b"expected_before", "top_level", b"top_level"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top_level", b"_top_level", "deployment_ids", b"deployment_ids", "expected_after", b"expected_after", "expected_before", b"expected_before", "flow_ids", b"flow_ids", "flow_name", b"flow_name", "ids", b"ids", "name_contains", b"name_contains", "parent_flow_run_id", b"parent_flow_run_id", "state_names", b"state_names", "state_types", b"state_types", "tags", b"tags", "top_level", b"top_level", "work_pool_name", b"work_pool_name", "work_queue_name", b"work_queue_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top_level", b"_top_level", "deployment_ids", b"deployment_ids", "exclude_flow_name", b"exclude_flow_name", "expected_after", b"expected_after", "expected_before", b"expected_before", "flow_ids", b"flow_ids", "flow_name", b"flow_name", "ids", b"ids", "name_contains", b"name_contains", "parent_flow_run_id", b"parent_flow_run_id", "state_names", b"state_names", "state_types", b"state_types", "tags", b"tags", "top_level", b"top_level", "work_pool_name", b"work_pool_name", "work_queue_name", b"work_queue_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__top_level: _TypeAlias = _typing.Literal["top_level"]  # noqa: Y015
     _WhichOneofArgType__top_level: _TypeAlias = _typing.Literal["_top_level", b"_top_level"]  # noqa: Y015
@@ -730,22 +736,89 @@ class CancelFlowRunResponse(_message.Message):
 Global___CancelFlowRunResponse: _TypeAlias = CancelFlowRunResponse  # noqa: Y015
 
 @_typing.final
+class RetryFlowRunRequest(_message.Message):
+    """Lets a run that has ended run again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """UUID text. Required."""
+    force: _builtins.bool
+    """Retry it even where it is still said to be executed: its process is gone.
+    Should that process live, all that it still writes is refused.
+    """
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryFlowRunRequest: _TypeAlias = RetryFlowRunRequest  # noqa: Y015
+
+@_typing.final
+class RetryFlowRunResponse(_message.Message):
+    """What became of the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: _builtins.int
+    FLOW_RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def verdict(self) -> _verdict_pb2.Verdict:
+        """The verdict."""
+
+    @_builtins.property
+    def flow_run(self) -> _flow_run_pb2.FlowRun:
+        """The run after it."""
+
+    def __init__(
+        self,
+        *,
+        verdict: _verdict_pb2.Verdict | None = ...,
+        flow_run: _flow_run_pb2.FlowRun | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["flow_run", b"flow_run", "verdict", b"verdict"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run", b"flow_run", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryFlowRunResponse: _TypeAlias = RetryFlowRunResponse  # noqa: Y015
+
+@_typing.final
 class ResumeFlowRunRequest(_message.Message):
     """Lets a paused run go on."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FLOW_RUN_ID_FIELD_NUMBER: _builtins.int
+    RUN_INPUT_FIELD_NUMBER: _builtins.int
     flow_run_id: _builtins.str
     """UUID text. Required."""
+    run_input: _builtins.str
+    """What the pause asks for: a JSON object as text, which fits the JSON Schema
+    that the run has stored among its inputs, under the key
+    "pause-<State.details.pause_key>-<State.id>-schema" of its paused state. It is
+    stored under the same key with "answer" at its end. Default: "{}" where the
+    pause asks for something, else nothing.
+    """
     def __init__(
         self,
         *,
         flow_run_id: _builtins.str = ...,
+        run_input: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "run_input", b"run_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -75,6 +75,11 @@ class FlowRunServiceStub:
                 request_serializer=headgate_dot_api_dot_v1_dot_flow__run__service__pb2.CancelFlowRunRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_v1_dot_flow__run__service__pb2.CancelFlowRunResponse.FromString,
                 _registered_method=True)
+        self.RetryFlowRun = channel.unary_unary(
+                '/headgate.api.v1.FlowRunService/RetryFlowRun',
+                request_serializer=headgate_dot_api_dot_v1_dot_flow__run__service__pb2.RetryFlowRunRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_v1_dot_flow__run__service__pb2.RetryFlowRunResponse.FromString,
+                _registered_method=True)
         self.ResumeFlowRun = channel.unary_unary(
                 '/headgate.api.v1.FlowRunService/ResumeFlowRun',
                 request_serializer=headgate_dot_api_dot_v1_dot_flow__run__service__pb2.ResumeFlowRunRequest.SerializeToString,
@@ -153,6 +158,17 @@ class FlowRunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryFlowRun(self, request, context):
+        """Lets a run that failed, crashed or was cancelled run again, as another
+        attempt of the same run: it is Scheduled (AwaitingRetry). A run of a
+        deployment is offered to a runner. Any other waits for an engine that claims
+        it (RunCursor.claim). A durable flow goes on from its point of failure. The
+        refusal of a run that has completed, or is still executed, is a verdict.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ResumeFlowRun(self, request, context):
         """Lets a paused or suspended run go on.
         """
@@ -210,6 +226,11 @@ def add_FlowRunServiceServicer_to_server(servicer, server):
                     servicer.CancelFlowRun,
                     request_deserializer=headgate_dot_api_dot_v1_dot_flow__run__service__pb2.CancelFlowRunRequest.FromString,
                     response_serializer=headgate_dot_api_dot_v1_dot_flow__run__service__pb2.CancelFlowRunResponse.SerializeToString,
+            ),
+            'RetryFlowRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryFlowRun,
+                    request_deserializer=headgate_dot_api_dot_v1_dot_flow__run__service__pb2.RetryFlowRunRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_v1_dot_flow__run__service__pb2.RetryFlowRunResponse.SerializeToString,
             ),
             'ResumeFlowRun': grpc.unary_unary_rpc_method_handler(
                     servicer.ResumeFlowRun,
@@ -439,6 +460,33 @@ class FlowRunService:
             '/headgate.api.v1.FlowRunService/CancelFlowRun',
             headgate_dot_api_dot_v1_dot_flow__run__service__pb2.CancelFlowRunRequest.SerializeToString,
             headgate_dot_api_dot_v1_dot_flow__run__service__pb2.CancelFlowRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryFlowRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.v1.FlowRunService/RetryFlowRun',
+            headgate_dot_api_dot_v1_dot_flow__run__service__pb2.RetryFlowRunRequest.SerializeToString,
+            headgate_dot_api_dot_v1_dot_flow__run__service__pb2.RetryFlowRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

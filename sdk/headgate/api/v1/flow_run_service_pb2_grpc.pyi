@@ -58,6 +58,13 @@ class FlowRunServiceStub:
     until its runner has stopped it, at the latest after the grace.
     A run that has ended already stays as it is.
     """
+    RetryFlowRun: _grpc.UnaryUnaryMultiCallable[_flow_run_service_pb2.RetryFlowRunRequest, _flow_run_service_pb2.RetryFlowRunResponse]
+    """Lets a run that failed, crashed or was cancelled run again, as another
+    attempt of the same run: it is Scheduled (AwaitingRetry). A run of a
+    deployment is offered to a runner. Any other waits for an engine that claims
+    it (RunCursor.claim). A durable flow goes on from its point of failure. The
+    refusal of a run that has completed, or is still executed, is a verdict.
+    """
     ResumeFlowRun: _grpc.UnaryUnaryMultiCallable[_flow_run_service_pb2.ResumeFlowRunRequest, _flow_run_service_pb2.ResumeFlowRunResponse]
     """Lets a paused or suspended run go on."""
     DeleteFlowRun: _grpc.UnaryUnaryMultiCallable[_flow_run_service_pb2.DeleteFlowRunRequest, _flow_run_service_pb2.DeleteFlowRunResponse]
@@ -94,6 +101,13 @@ class FlowRunServiceAsyncStub(FlowRunServiceStub):
     """Ends a run: Cancelled at once where nothing executes it, else Cancelling
     until its runner has stopped it, at the latest after the grace.
     A run that has ended already stays as it is.
+    """
+    RetryFlowRun: _aio.UnaryUnaryMultiCallable[_flow_run_service_pb2.RetryFlowRunRequest, _flow_run_service_pb2.RetryFlowRunResponse]  # type: ignore[assignment]
+    """Lets a run that failed, crashed or was cancelled run again, as another
+    attempt of the same run: it is Scheduled (AwaitingRetry). A run of a
+    deployment is offered to a runner. Any other waits for an engine that claims
+    it (RunCursor.claim). A durable flow goes on from its point of failure. The
+    refusal of a run that has completed, or is still executed, is a verdict.
     """
     ResumeFlowRun: _aio.UnaryUnaryMultiCallable[_flow_run_service_pb2.ResumeFlowRunRequest, _flow_run_service_pb2.ResumeFlowRunResponse]  # type: ignore[assignment]
     """Lets a paused or suspended run go on."""
@@ -176,6 +190,19 @@ class FlowRunServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ends a run: Cancelled at once where nothing executes it, else Cancelling
         until its runner has stopped it, at the latest after the grace.
         A run that has ended already stays as it is.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryFlowRun(
+        self,
+        request: _flow_run_service_pb2.RetryFlowRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_flow_run_service_pb2.RetryFlowRunResponse, _abc.Awaitable[_flow_run_service_pb2.RetryFlowRunResponse]]:
+        """Lets a run that failed, crashed or was cancelled run again, as another
+        attempt of the same run: it is Scheduled (AwaitingRetry). A run of a
+        deployment is offered to a runner. Any other waits for an engine that claims
+        it (RunCursor.claim). A durable flow goes on from its point of failure. The
+        refusal of a run that has completed, or is still executed, is a verdict.
         """
 
     @_abc_1.abstractmethod

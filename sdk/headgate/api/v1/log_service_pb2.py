@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headgate.api.v1 import log_pb2 as headgate_dot_api_dot_v1_dot_log__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!headgate/api/v1/log_service.proto\x12\x0fheadgate.api.v1\x1a\x19headgate/api/v1/log.proto\"?\n\x10WriteLogsRequest\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.headgate.api.v1.LogRecord\"\x13\n\x11WriteLogsResponse\"d\n\tLogFilter\x12\x14\n\x0c\x66low_run_ids\x18\x01 \x03(\t\x12\x14\n\x0ctask_run_ids\x18\x02 \x03(\t\x12\x11\n\tlevel_min\x18\x03 \x01(\x05\x12\x18\n\x10message_contains\x18\x04 \x01(\t\"x\n\x0fListLogsRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.headgate.api.v1.LogFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x12\n\ndescending\x18\x04 \x01(\x08\"X\n\x10ListLogsResponse\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.headgate.api.v1.LogRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"K\n\x0fTailLogsRequest\x12\x13\n\x0b\x66low_run_id\x18\x01 \x01(\t\x12\x10\n\x08\x61\x66ter_id\x18\x02 \x01(\x04\x12\x11\n\tlevel_min\x18\x03 \x01(\x05\"?\n\x10TailLogsResponse\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.headgate.api.v1.LogRecord2\x84\x02\n\nLogService\x12R\n\tWriteLogs\x12!.headgate.api.v1.WriteLogsRequest\x1a\".headgate.api.v1.WriteLogsResponse\x12O\n\x08ListLogs\x12 .headgate.api.v1.ListLogsRequest\x1a!.headgate.api.v1.ListLogsResponse\x12Q\n\x08TailLogs\x12 .headgate.api.v1.TailLogsRequest\x1a!.headgate.api.v1.TailLogsResponse0\x01\x42\x37\n\x13\x64\x65v.headgate.api.v1P\x01Z\x1eheadgate.dev/api/v1;headgatev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!headgate/api/v1/log_service.proto\x12\x0fheadgate.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19headgate/api/v1/log.proto\"?\n\x10WriteLogsRequest\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.headgate.api.v1.LogRecord\"\x13\n\x11WriteLogsResponse\"\xef\x01\n\tLogFilter\x12\x14\n\x0c\x66low_run_ids\x18\x01 \x03(\t\x12\x14\n\x0ctask_run_ids\x18\x02 \x03(\t\x12\x11\n\tlevel_min\x18\x03 \x01(\x05\x12\x18\n\x10message_contains\x18\x04 \x01(\t\x12\x16\n\tlevel_max\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x30\n\x0clogged_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlogged_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_level_max\"x\n\x0fListLogsRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.headgate.api.v1.LogFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x12\n\ndescending\x18\x04 \x01(\x08\"X\n\x10ListLogsResponse\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.headgate.api.v1.LogRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"K\n\x0fTailLogsRequest\x12\x13\n\x0b\x66low_run_id\x18\x01 \x01(\t\x12\x10\n\x08\x61\x66ter_id\x18\x02 \x01(\x04\x12\x11\n\tlevel_min\x18\x03 \x01(\x05\"?\n\x10TailLogsResponse\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.headgate.api.v1.LogRecord2\x84\x02\n\nLogService\x12R\n\tWriteLogs\x12!.headgate.api.v1.WriteLogsRequest\x1a\".headgate.api.v1.WriteLogsResponse\x12O\n\x08ListLogs\x12 .headgate.api.v1.ListLogsRequest\x1a!.headgate.api.v1.ListLogsResponse\x12Q\n\x08TailLogs\x12 .headgate.api.v1.TailLogsRequest\x1a!.headgate.api.v1.TailLogsResponse0\x01\x42\x37\n\x13\x64\x65v.headgate.api.v1P\x01Z\x1eheadgate.dev/api/v1;headgatev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,20 +34,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.v1.log_service
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023dev.headgate.api.v1P\001Z\036headgate.dev/api/v1;headgatev1'
-  _globals['_WRITELOGSREQUEST']._serialized_start=81
-  _globals['_WRITELOGSREQUEST']._serialized_end=144
-  _globals['_WRITELOGSRESPONSE']._serialized_start=146
-  _globals['_WRITELOGSRESPONSE']._serialized_end=165
-  _globals['_LOGFILTER']._serialized_start=167
-  _globals['_LOGFILTER']._serialized_end=267
-  _globals['_LISTLOGSREQUEST']._serialized_start=269
-  _globals['_LISTLOGSREQUEST']._serialized_end=389
-  _globals['_LISTLOGSRESPONSE']._serialized_start=391
-  _globals['_LISTLOGSRESPONSE']._serialized_end=479
-  _globals['_TAILLOGSREQUEST']._serialized_start=481
-  _globals['_TAILLOGSREQUEST']._serialized_end=556
-  _globals['_TAILLOGSRESPONSE']._serialized_start=558
-  _globals['_TAILLOGSRESPONSE']._serialized_end=621
-  _globals['_LOGSERVICE']._serialized_start=624
-  _globals['_LOGSERVICE']._serialized_end=884
+  _globals['_WRITELOGSREQUEST']._serialized_start=114
+  _globals['_WRITELOGSREQUEST']._serialized_end=177
+  _globals['_WRITELOGSRESPONSE']._serialized_start=179
+  _globals['_WRITELOGSRESPONSE']._serialized_end=198
+  _globals['_LOGFILTER']._serialized_start=201
+  _globals['_LOGFILTER']._serialized_end=440
+  _globals['_LISTLOGSREQUEST']._serialized_start=442
+  _globals['_LISTLOGSREQUEST']._serialized_end=562
+  _globals['_LISTLOGSRESPONSE']._serialized_start=564
+  _globals['_LISTLOGSRESPONSE']._serialized_end=652
+  _globals['_TAILLOGSREQUEST']._serialized_start=654
+  _globals['_TAILLOGSREQUEST']._serialized_end=729
+  _globals['_TAILLOGSRESPONSE']._serialized_start=731
+  _globals['_TAILLOGSRESPONSE']._serialized_end=794
+  _globals['_LOGSERVICE']._serialized_start=797
+  _globals['_LOGSERVICE']._serialized_end=1057
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from headgate.api.v1 import log_pb2 as _log_pb2
 import builtins as _builtins
@@ -70,10 +71,15 @@ class LogFilter(_message.Message):
     TASK_RUN_IDS_FIELD_NUMBER: _builtins.int
     LEVEL_MIN_FIELD_NUMBER: _builtins.int
     MESSAGE_CONTAINS_FIELD_NUMBER: _builtins.int
+    LEVEL_MAX_FIELD_NUMBER: _builtins.int
+    LOGGED_AFTER_FIELD_NUMBER: _builtins.int
+    LOGGED_BEFORE_FIELD_NUMBER: _builtins.int
     level_min: _builtins.int
     """Of this level or above."""
     message_contains: _builtins.str
     """With this text in the message, upper and lower case alike."""
+    level_max: _builtins.int
+    """Of this level or below."""
     @_builtins.property
     def flow_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Of these flow runs, UUID text."""
@@ -82,6 +88,14 @@ class LogFilter(_message.Message):
     def task_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Of these task runs, UUID text."""
 
+    @_builtins.property
+    def logged_after(self) -> _timestamp_pb2.Timestamp:
+        """Logged at or after this time."""
+
+    @_builtins.property
+    def logged_before(self) -> _timestamp_pb2.Timestamp:
+        """Logged before this time."""
+
     def __init__(
         self,
         *,
@@ -89,12 +103,17 @@ class LogFilter(_message.Message):
         task_run_ids: _abc.Iterable[_builtins.str] | None = ...,
         level_min: _builtins.int = ...,
         message_contains: _builtins.str = ...,
+        level_max: _builtins.int | None = ...,
+        logged_after: _timestamp_pb2.Timestamp | None = ...,
+        logged_before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_level_max", b"_level_max", "level_max", b"level_max", "logged_after", b"logged_after", "logged_before", b"logged_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_ids", b"flow_run_ids", "level_min", b"level_min", "message_contains", b"message_contains", "task_run_ids", b"task_run_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_level_max", b"_level_max", "flow_run_ids", b"flow_run_ids", "level_max", b"level_max", "level_min", b"level_min", "logged_after", b"logged_after", "logged_before", b"logged_before", "message_contains", b"message_contains", "task_run_ids", b"task_run_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__level_max: _TypeAlias = _typing.Literal["level_max"]  # noqa: Y015
+    _WhichOneofArgType__level_max: _TypeAlias = _typing.Literal["_level_max", b"_level_max"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__level_max) -> _WhichOneofReturnType__level_max | None: ...
 
 Global___LogFilter: _TypeAlias = LogFilter  # noqa: Y015
 

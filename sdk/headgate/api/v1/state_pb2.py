@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bheadgate/api/v1/state.proto\x12\x0fheadgate.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n\x05State\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.headgate.api.v1.StateType\x12\x0c\n\x04name\x18\x03 \x01(\t\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07message\x18\x05 \x01(\t\x12.\n\x07\x64\x65tails\x18\x06 \x01(\x0b\x32\x1d.headgate.api.v1.StateDetails\x12&\n\x04\x64\x61ta\x18\x07 \x01(\x0b\x32\x18.headgate.api.v1.Payload\"\xdd\x02\n\x0cStateDetails\x12\x32\n\x0escheduled_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x63hild_flow_run_id\x18\x02 \x01(\t\x12\x11\n\tcache_key\x18\x03 \x01(\t\x12\x35\n\x11\x63\x61\x63he_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\tretriable\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12\x35\n\x11pause_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10pause_reschedule\x18\x07 \x01(\x08\x12\x11\n\tpause_key\x18\x08 \x01(\t\x12\x15\n\rtransition_id\x18\t \x01(\t\x12\x13\n\x0btraceparent\x18\n \x01(\tB\x0c\n\n_retriable\"Q\n\x07Payload\x12\x12\n\nserializer\x18\x01 \x01(\t\x12\x10\n\x06inline\x18\x02 \x01(\x0cH\x00\x12\x15\n\x0bstorage_key\x18\x03 \x01(\tH\x00\x42\t\n\x07\x63ontent*\x86\x02\n\tStateType\x12\x1a\n\x16STATE_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14STATE_TYPE_SCHEDULED\x10\x01\x12\x16\n\x12STATE_TYPE_PENDING\x10\x02\x12\x16\n\x12STATE_TYPE_RUNNING\x10\x03\x12\x18\n\x14STATE_TYPE_COMPLETED\x10\x04\x12\x15\n\x11STATE_TYPE_FAILED\x10\x05\x12\x18\n\x14STATE_TYPE_CANCELLED\x10\x06\x12\x16\n\x12STATE_TYPE_CRASHED\x10\x07\x12\x15\n\x11STATE_TYPE_PAUSED\x10\x08\x12\x19\n\x15STATE_TYPE_CANCELLING\x10\tB7\n\x13\x64\x65v.headgate.api.v1P\x01Z\x1eheadgate.dev/api/v1;headgatev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bheadgate/api/v1/state.proto\x12\x0fheadgate.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n\x05State\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.headgate.api.v1.StateType\x12\x0c\n\x04name\x18\x03 \x01(\t\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07message\x18\x05 \x01(\t\x12.\n\x07\x64\x65tails\x18\x06 \x01(\x0b\x32\x1d.headgate.api.v1.StateDetails\x12&\n\x04\x64\x61ta\x18\x07 \x01(\x0b\x32\x18.headgate.api.v1.Payload\"\xef\x02\n\x0cStateDetails\x12\x32\n\x0escheduled_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x63hild_flow_run_id\x18\x02 \x01(\t\x12\x11\n\tcache_key\x18\x03 \x01(\t\x12\x35\n\x11\x63\x61\x63he_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\tretriable\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12\x35\n\x11pause_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10pause_reschedule\x18\x07 \x01(\x08\x12\x11\n\tpause_key\x18\x08 \x01(\t\x12\x15\n\rtransition_id\x18\t \x01(\t\x12\x13\n\x0btraceparent\x18\n \x01(\t\x12\x10\n\x08\x63\x61ll_key\x18\x0b \x01(\tB\x0c\n\n_retriable\"Q\n\x07Payload\x12\x12\n\nserializer\x18\x01 \x01(\t\x12\x10\n\x06inline\x18\x02 \x01(\x0cH\x00\x12\x15\n\x0bstorage_key\x18\x03 \x01(\tH\x00\x42\t\n\x07\x63ontent*\x86\x02\n\tStateType\x12\x1a\n\x16STATE_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14STATE_TYPE_SCHEDULED\x10\x01\x12\x16\n\x12STATE_TYPE_PENDING\x10\x02\x12\x16\n\x12STATE_TYPE_RUNNING\x10\x03\x12\x18\n\x14STATE_TYPE_COMPLETED\x10\x04\x12\x15\n\x11STATE_TYPE_FAILED\x10\x05\x12\x18\n\x14STATE_TYPE_CANCELLED\x10\x06\x12\x16\n\x12STATE_TYPE_CRASHED\x10\x07\x12\x15\n\x11STATE_TYPE_PAUSED\x10\x08\x12\x19\n\x15STATE_TYPE_CANCELLING\x10\tB7\n\x13\x64\x65v.headgate.api.v1P\x01Z\x1eheadgate.dev/api/v1;headgatev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,12 +33,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.v1.state_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023dev.headgate.api.v1P\001Z\036headgate.dev/api/v1;headgatev1'
-  _globals['_STATETYPE']._serialized_start=747
-  _globals['_STATETYPE']._serialized_end=1009
+  _globals['_STATETYPE']._serialized_start=765
+  _globals['_STATETYPE']._serialized_end=1027
   _globals['_STATE']._serialized_start=82
   _globals['_STATE']._serialized_end=309
   _globals['_STATEDETAILS']._serialized_start=312
-  _globals['_STATEDETAILS']._serialized_end=661
-  _globals['_PAYLOAD']._serialized_start=663
-  _globals['_PAYLOAD']._serialized_end=744
+  _globals['_STATEDETAILS']._serialized_end=679
+  _globals['_PAYLOAD']._serialized_start=681
+  _globals['_PAYLOAD']._serialized_end=762
 # @@protoc_insertion_point(module_scope)

@@ -150,6 +150,7 @@ class StateDetails(_message.Message):
     PAUSE_KEY_FIELD_NUMBER: _builtins.int
     TRANSITION_ID_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    CALL_KEY_FIELD_NUMBER: _builtins.int
     child_flow_run_id: _builtins.str
     """The state of a task run that tracks a subflow: the subflow's run."""
     cache_key: _builtins.str
@@ -168,6 +169,12 @@ class StateDetails(_message.Message):
     """
     traceparent: _builtins.str
     """W3C traceparent of the span in which the state was made."""
+    call_key: _builtins.str
+    """COMPLETED, task runs of durable flows: which call it was that returned the
+    data of the state. A hash of the task, of what it was called with, and, for
+    a task that a task called, of that call. At most 128 characters. When the
+    flow run goes on, the same call returns the data instead of running again.
+    """
     @_builtins.property
     def scheduled_time(self) -> _timestamp_pb2.Timestamp:
         """SCHEDULED: not to be started before this time."""
@@ -193,10 +200,11 @@ class StateDetails(_message.Message):
         pause_key: _builtins.str = ...,
         transition_id: _builtins.str = ...,
         traceparent: _builtins.str = ...,
+        call_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retriable", b"_retriable", "cache_expire_time", b"cache_expire_time", "pause_expire_time", b"pause_expire_time", "retriable", b"retriable", "scheduled_time", b"scheduled_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retriable", b"_retriable", "cache_expire_time", b"cache_expire_time", "cache_key", b"cache_key", "child_flow_run_id", b"child_flow_run_id", "pause_expire_time", b"pause_expire_time", "pause_key", b"pause_key", "pause_reschedule", b"pause_reschedule", "retriable", b"retriable", "scheduled_time", b"scheduled_time", "traceparent", b"traceparent", "transition_id", b"transition_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retriable", b"_retriable", "cache_expire_time", b"cache_expire_time", "cache_key", b"cache_key", "call_key", b"call_key", "child_flow_run_id", b"child_flow_run_id", "pause_expire_time", b"pause_expire_time", "pause_key", b"pause_key", "pause_reschedule", b"pause_reschedule", "retriable", b"retriable", "scheduled_time", b"scheduled_time", "traceparent", b"traceparent", "transition_id", b"transition_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retriable: _TypeAlias = _typing.Literal["retriable"]  # noqa: Y015
     _WhichOneofArgType__retriable: _TypeAlias = _typing.Literal["_retriable", b"_retriable"]  # noqa: Y015
@@ -214,7 +222,9 @@ class Payload(_message.Message):
     INLINE_FIELD_NUMBER: _builtins.int
     STORAGE_KEY_FIELD_NUMBER: _builtins.int
     serializer: _builtins.str
-    """How the bytes were made, e.g. "pickle", "json", "compressed/pickle"."""
+    """How the bytes were made, e.g. "pickle", "json", "compressed/pickle"; with
+    "encoded/" in front where the payload codec of the process went over them.
+    """
     inline: _builtins.bytes
     """The bytes themselves; at most 16 KiB."""
     storage_key: _builtins.str

@@ -309,3 +309,111 @@ class ListTaskRunStatesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListTaskRunStatesResponse: _TypeAlias = ListTaskRunStatesResponse  # noqa: Y015
+
+@_typing.final
+class RecordedCall(_message.Message):
+    """A call in a durable flow run that has completed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_RUN_ID_FIELD_NUMBER: _builtins.int
+    CALL_KEY_FIELD_NUMBER: _builtins.int
+    DYNAMIC_KEY_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    task_run_id: _builtins.str
+    """UUID text of the task run that it was."""
+    call_key: _builtins.str
+    """The call_key of its Completed state."""
+    dynamic_key: _builtins.str
+    """The dynamic_key of the task run: which of several calls with one key."""
+    @_builtins.property
+    def state(self) -> _state_pb2.State:
+        """The Completed state, with what the call returned; only where task_run_ids
+        asks for it.
+        """
+
+    def __init__(
+        self,
+        *,
+        task_run_id: _builtins.str = ...,
+        call_key: _builtins.str = ...,
+        dynamic_key: _builtins.str = ...,
+        state: _state_pb2.State | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_key", b"call_key", "dynamic_key", b"dynamic_key", "state", b"state", "task_run_id", b"task_run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordedCall: _TypeAlias = RecordedCall  # noqa: Y015
+
+@_typing.final
+class ListRecordedCallsRequest(_message.Message):
+    """Asks for a page of the recorded calls of a flow run: for all of them without
+    what they returned, or for some of them with it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLOW_RUN_ID_FIELD_NUMBER: _builtins.int
+    TASK_RUN_IDS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    flow_run_id: _builtins.str
+    """UUID text. Required."""
+    page_size: _builtins.int
+    """How many at most; default 1,000, at most 5,000."""
+    page_token: _builtins.str
+    """The next_page_token of the page before, with the same request. Default: the
+    first page.
+    """
+    @_builtins.property
+    def task_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These task runs alone, with what they returned; at most 200. Default: all,
+        without.
+        """
+
+    def __init__(
+        self,
+        *,
+        flow_run_id: _builtins.str = ...,
+        task_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "page_size", b"page_size", "page_token", b"page_token", "task_run_ids", b"task_run_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRecordedCallsRequest: _TypeAlias = ListRecordedCallsRequest  # noqa: Y015
+
+@_typing.final
+class ListRecordedCallsResponse(_message.Message):
+    """A page of recorded calls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where the next page starts; empty on the last."""
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordedCall]:
+        """The calls, in the order in which their task runs were made."""
+
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[Global___RecordedCall] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRecordedCallsResponse: _TypeAlias = ListRecordedCallsResponse  # noqa: Y015

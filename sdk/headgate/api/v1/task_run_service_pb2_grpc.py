@@ -56,6 +56,11 @@ class TaskRunServiceStub:
                 request_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListTaskRunStatesRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListTaskRunStatesResponse.FromString,
                 _registered_method=True)
+        self.ListRecordedCalls = channel.unary_unary(
+                '/headgate.api.v1.TaskRunService/ListRecordedCalls',
+                request_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListRecordedCallsRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListRecordedCallsResponse.FromString,
+                _registered_method=True)
 
 
 class TaskRunServiceServicer:
@@ -91,6 +96,15 @@ class TaskRunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRecordedCalls(self, request, context):
+        """Lists the calls of a durable flow run that have completed, oldest first:
+        what an engine that goes on with the run need not call again. NOT_FOUND if
+        there is no such flow run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TaskRunServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -113,6 +127,11 @@ def add_TaskRunServiceServicer_to_server(servicer, server):
                     servicer.ListTaskRunStates,
                     request_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListTaskRunStatesRequest.FromString,
                     response_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListTaskRunStatesResponse.SerializeToString,
+            ),
+            'ListRecordedCalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRecordedCalls,
+                    request_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListRecordedCallsRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListRecordedCallsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -225,6 +244,33 @@ class TaskRunService:
             '/headgate.api.v1.TaskRunService/ListTaskRunStates',
             headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListTaskRunStatesRequest.SerializeToString,
             headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListTaskRunStatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRecordedCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.v1.TaskRunService/ListRecordedCalls',
+            headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListRecordedCallsRequest.SerializeToString,
+            headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListRecordedCallsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,11 @@ class TaskRunServiceStub:
     """Counts task runs by state."""
     ListTaskRunStates: _grpc.UnaryUnaryMultiCallable[_task_run_service_pb2.ListTaskRunStatesRequest, _task_run_service_pb2.ListTaskRunStatesResponse]
     """Lists all states that a task run has been in, oldest first."""
+    ListRecordedCalls: _grpc.UnaryUnaryMultiCallable[_task_run_service_pb2.ListRecordedCallsRequest, _task_run_service_pb2.ListRecordedCallsResponse]
+    """Lists the calls of a durable flow run that have completed, oldest first:
+    what an engine that goes on with the run need not call again. NOT_FOUND if
+    there is no such flow run.
+    """
 
 @_typing.type_check_only
 class TaskRunServiceAsyncStub(TaskRunServiceStub):
@@ -59,6 +64,11 @@ class TaskRunServiceAsyncStub(TaskRunServiceStub):
     """Counts task runs by state."""
     ListTaskRunStates: _aio.UnaryUnaryMultiCallable[_task_run_service_pb2.ListTaskRunStatesRequest, _task_run_service_pb2.ListTaskRunStatesResponse]  # type: ignore[assignment]
     """Lists all states that a task run has been in, oldest first."""
+    ListRecordedCalls: _aio.UnaryUnaryMultiCallable[_task_run_service_pb2.ListRecordedCallsRequest, _task_run_service_pb2.ListRecordedCallsResponse]  # type: ignore[assignment]
+    """Lists the calls of a durable flow run that have completed, oldest first:
+    what an engine that goes on with the run need not call again. NOT_FOUND if
+    there is no such flow run.
+    """
 
 class TaskRunServiceServicer(metaclass=_abc_1.ABCMeta):
     """Task runs, for those who look. Engines write them through
@@ -96,5 +106,16 @@ class TaskRunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_task_run_service_pb2.ListTaskRunStatesResponse, _abc.Awaitable[_task_run_service_pb2.ListTaskRunStatesResponse]]:
         """Lists all states that a task run has been in, oldest first."""
+
+    @_abc_1.abstractmethod
+    def ListRecordedCalls(
+        self,
+        request: _task_run_service_pb2.ListRecordedCallsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_run_service_pb2.ListRecordedCallsResponse, _abc.Awaitable[_task_run_service_pb2.ListRecordedCallsResponse]]:
+        """Lists the calls of a durable flow run that have completed, oldest first:
+        what an engine that goes on with the run need not call again. NOT_FOUND if
+        there is no such flow run.
+        """
 
 def add_TaskRunServiceServicer_to_server(servicer: TaskRunServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from headgate.api.v1 import flow_run_pb2
 from headgate.api.v1 import flow_run_service_pb2 as pb
-from headgate.client import schemas
+from headgate.client import run_states, schemas
 from headgate.client.rpc import Rpc, Steps, pages, texts
 from headgate.codec import flow_runs as codec
 from headgate.codec import states as state_codec
@@ -31,6 +32,7 @@ STATES = Rpc(
 UPDATE = Rpc(SERVICE, "UpdateFlowRun", pb.UpdateFlowRunRequest, pb.UpdateFlowRunResponse)
 SET_STATE = Rpc(SERVICE, "SetFlowRunState", pb.SetFlowRunStateRequest, pb.SetFlowRunStateResponse)
 CANCEL = Rpc(SERVICE, "CancelFlowRun", pb.CancelFlowRunRequest, pb.CancelFlowRunResponse)
+RETRY = Rpc(SERVICE, "RetryFlowRun", pb.RetryFlowRunRequest, pb.RetryFlowRunResponse)
 RESUME = Rpc(SERVICE, "ResumeFlowRun", pb.ResumeFlowRunRequest, pb.ResumeFlowRunResponse)
 DELETE = Rpc(SERVICE, "DeleteFlowRun", pb.DeleteFlowRunRequest, pb.DeleteFlowRunResponse)
 
@@ -98,7 +100,7 @@ def create_flow_run_from_deployment(
     if scheduled_time is not None:
         times.set_timestamp(request.scheduled_time, scheduled_time)
     response = yield from CREATE(request)
-    return codec.flow_run_from_proto(response.flow_run)
+    return run_states.flow_run_from_proto(response.flow_run)
 
 
 def _check_texts(field: str, values: Mapping[str, object]) -> None:
@@ -123,13 +125,14 @@ def read_flow_run(flow_run_id: Id) -> Steps[runs.FlowRun]:
         NotFound: There is none.
     """
     response = yield from GET(pb.GetFlowRunRequest(id=str(flow_run_id)))
-    return codec.flow_run_from_proto(response.flow_run)
+    return run_states.flow_run_from_proto(response.flow_run)
 
 
 def _filter(
     ids: Sequence[Id],
     flow_ids: Sequence[Id],
     flow_name: str,
+    exclude_flow_name: str,
     deployment_ids: Sequence[Id],
     state_types: Sequence[states.StateType],
     state_names: Sequence[str],
@@ -146,6 +149,7 @@ def _filter(
         ids=texts(ids),
         flow_ids=texts(flow_ids),
         flow_name=flow_name,
+        exclude_flow_name=exclude_flow_name,
         deployment_ids=texts(deployment_ids),
         state_types=[state_codec.TYPE_TO_PROTO[type] for type in state_types],
         state_names=texts(state_names),
@@ -168,6 +172,7 @@ def read_flow_runs(
     ids: Sequence[Id] = (),
     flow_ids: Sequence[Id] = (),
     flow_name: str = "",
+    exclude_flow_name: str = "",
     deployment_ids: Sequence[Id] = (),
     state_types: Sequence[states.StateType] = (),
     state_names: Sequence[str] = (),
@@ -188,6 +193,7 @@ def read_flow_runs(
         ids: These runs.
         flow_ids: Of these flows.
         flow_name: Of the flow with this name.
+        exclude_flow_name: Not of the flow with this name.
         deployment_ids: Of these deployments.
         state_types: In a state of one of these types.
         state_names: In a state of one of these names.
@@ -206,6 +212,7 @@ def read_flow_runs(
         ids,
         flow_ids,
         flow_name,
+        exclude_flow_name,
         deployment_ids,
         state_types,
         state_names,
@@ -220,7 +227,9 @@ def read_flow_runs(
     )
     request = pb.ListFlowRunsRequest(filter=where, order=_ORDERS[order])
     return (
-        yield from pages(LIST, request, lambda r: r.flow_runs, codec.flow_run_from_proto, limit)
+        yield from pages(
+            LIST, request, lambda r: r.flow_runs, run_states.flow_run_from_proto, limit
+        )
     )
 
 
@@ -229,6 +238,7 @@ def count_flow_runs(
     ids: Sequence[Id] = (),
     flow_ids: Sequence[Id] = (),
     flow_name: str = "",
+    exclude_flow_name: str = "",
     deployment_ids: Sequence[Id] = (),
     state_types: Sequence[states.StateType] = (),
     state_names: Sequence[str] = (),
@@ -246,6 +256,7 @@ def count_flow_runs(
         ids,
         flow_ids,
         flow_name,
+        exclude_flow_name,
         deployment_ids,
         state_types,
         state_names,
@@ -302,7 +313,17 @@ def update_flow_run(
         request.flow_run.priority = priority
         mask.append("priority")
     response = yield from UPDATE(request)
-    return codec.flow_run_from_proto(response.flow_run)
+    return run_states.flow_run_from_proto(response.flow_run)
+
+
+def update_flow_run_labels(flow_run_id: Id, labels: Mapping[str, str]) -> Steps[runs.FlowRun]:
+    """Add labels to a flow run; those of the same names change, all others stay.
+
+    Raises:
+        NotFound: There is no such run.
+    """
+    run = yield from read_flow_run(flow_run_id)
+    return (yield from update_flow_run(flow_run_id, labels={**run.labels, **labels}))
 
 
 def set_flow_run_state(
@@ -331,7 +352,7 @@ def set_flow_run_state(
     response = yield from SET_STATE(request)
     return schemas.OrchestrationResult(
         verdict=state_codec.verdict_from_proto(response.verdict),
-        flow_run=codec.flow_run_from_proto(response.flow_run),
+        flow_run=run_states.flow_run_from_proto(response.flow_run),
     )
 
 
@@ -346,19 +367,51 @@ def cancel_flow_run(flow_run_id: Id) -> Steps[runs.FlowRun]:
         NotFound: There is no such run.
     """
     response = yield from CANCEL(pb.CancelFlowRunRequest(flow_run_id=str(flow_run_id)))
-    return codec.flow_run_from_proto(response.flow_run)
+    return run_states.flow_run_from_proto(response.flow_run)
 
 
-def resume_flow_run(flow_run_id: Id) -> Steps[schemas.OrchestrationResult]:
-    """Let a paused or suspended flow run go on; the verdict is REJECT if it was not paused.
+def retry_flow_run(flow_run_id: Id, *, force: bool = False) -> Steps[schemas.OrchestrationResult]:
+    """Let a flow run that failed, crashed or was cancelled run again, as another attempt of it.
+
+    A run of a deployment is offered to a runner. Any other waits for a process that claims it, as
+    ``headgate flow-run execute`` does. A durable flow goes on from its point of failure.
+
+    Args:
+        flow_run_id: The run.
+        force: Retry it even where it is still said to be executed: its process is gone.
+
+    Returns:
+        The verdict, ABORT where the run has completed or is still executed, and the run.
 
     Raises:
         NotFound: There is no such run.
     """
-    response = yield from RESUME(pb.ResumeFlowRunRequest(flow_run_id=str(flow_run_id)))
+    response = yield from RETRY(pb.RetryFlowRunRequest(id=str(flow_run_id), force=force))
     return schemas.OrchestrationResult(
         verdict=state_codec.verdict_from_proto(response.verdict),
-        flow_run=codec.flow_run_from_proto(response.flow_run),
+        flow_run=run_states.flow_run_from_proto(response.flow_run),
+    )
+
+
+def resume_flow_run(
+    flow_run_id: Id, run_input: Mapping[str, Any] | None = None
+) -> Steps[schemas.OrchestrationResult]:
+    """Let a paused or suspended flow run go on; the verdict is REJECT if it was not paused.
+
+    Args:
+        flow_run_id: The run.
+        run_input: What its pause asks for, as JSON has it.
+
+    Raises:
+        NotFound: There is no such run.
+        InvalidArgument: The input does not fit what the pause asks for.
+    """
+    text = "" if run_input is None else json.dumps(run_input)
+    request = pb.ResumeFlowRunRequest(flow_run_id=str(flow_run_id), run_input=text)
+    response = yield from RESUME(request)
+    return schemas.OrchestrationResult(
+        verdict=state_codec.verdict_from_proto(response.verdict),
+        flow_run=run_states.flow_run_from_proto(response.flow_run),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from headgate.api.v1 import log_service_pb2 as pb
 from headgate.client.rpc import Rpc, Steps, pages, texts
 from headgate.codec import logs as codec
+from headgate.codec import times
 from headgate.core import runs
 
 if TYPE_CHECKING:
@@ -39,7 +41,10 @@ def read_logs(
     flow_run_ids: Sequence[Id] = (),
     task_run_ids: Sequence[Id] = (),
     level_min: int = 0,
+    level_max: int | None = None,
     message_contains: str = "",
+    logged_after: datetime | None = None,
+    logged_before: datetime | None = None,
     descending: bool = False,
     limit: int | None = 200,
 ) -> Steps[list[runs.LogRecord]]:
@@ -49,7 +54,10 @@ def read_logs(
         flow_run_ids: Of these flow runs.
         task_run_ids: Of these task runs.
         level_min: Of this level or above, as in Python's logging.
+        level_max: Of this level or below.
         message_contains: With this text, upper and lower case alike.
+        logged_after: Logged at or after this time, UTC-aware.
+        logged_before: Logged before this time, UTC-aware.
         descending: The newest first.
         limit: How many at most; None for all.
     """
@@ -58,7 +66,12 @@ def read_logs(
         task_run_ids=texts(task_run_ids),
         level_min=level_min,
         message_contains=message_contains,
+        level_max=level_max,
     )
+    if logged_after is not None:
+        times.set_timestamp(where.logged_after, logged_after)
+    if logged_before is not None:
+        times.set_timestamp(where.logged_before, logged_before)
     request = pb.ListLogsRequest(filter=where, descending=descending)
     return (
         yield from pages(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from headgate.api.v1 import server_service_pb2 as pb
-from headgate.client import schemas
+from headgate.client import compatibility, schemas
 from headgate.client.rpc import Rpc, Steps
 from headgate.codec import times
+from headgate.core import errors
 
 SERVICE = "ServerService"
 INFO = Rpc(SERVICE, "GetServerInfo", pb.GetServerInfoRequest, pb.GetServerInfoResponse)
@@ -35,3 +36,29 @@ def read_server_settings() -> Steps[list[schemas.ServerSetting]]:
         schemas.ServerSetting(name=setting.name, value=setting.value, changed=setting.changed)
         for setting in response.settings
     ]
+
+
+def api_version() -> Steps[str]:
+    """Return the version of the server, e.g. ``0.1.0``."""
+    return (yield from server_info()).version
+
+
+def api_healthcheck() -> Steps[Exception | None]:
+    """Say whether the server answers: None, or the error that says why not."""
+    try:
+        yield from server_info()
+    except errors.ControlPlaneError as error:
+        return error
+    return None
+
+
+def raise_for_api_version_mismatch(api_url: str = "the configured address") -> Steps[None]:
+    """Refuse a server that does not speak the contract of this client.
+
+    Args:
+        api_url: Where it is, for the message.
+
+    Raises:
+        VersionMismatch: It does not.
+    """
+    compatibility.check((yield from server_info()), api_url)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from headgate.api.v1 import task_run_service_pb2 as pb
+from headgate.client import run_states
 from headgate.client.rpc import Rpc, Steps, pages, texts
 from headgate.codec import flow_runs as flow_run_codec
 from headgate.codec import states as state_codec
@@ -22,6 +23,11 @@ COUNT = Rpc(SERVICE, "CountTaskRuns", pb.CountTaskRunsRequest, pb.CountTaskRunsR
 STATES = Rpc(
     SERVICE, "ListTaskRunStates", pb.ListTaskRunStatesRequest, pb.ListTaskRunStatesResponse
 )
+CALLS = Rpc(
+    SERVICE, "ListRecordedCalls", pb.ListRecordedCallsRequest, pb.ListRecordedCallsResponse
+)
+#: The pages that the server gives at most.
+_CALLS_PAGE_SIZE, _CALLS_WITH_DATA_MAX = 5_000, 200
 
 
 def _filter(
@@ -49,7 +55,7 @@ def read_task_run(task_run_id: Id) -> Steps[runs.TaskRun]:
         NotFound: There is none.
     """
     response = yield from GET(pb.GetTaskRunRequest(id=str(task_run_id)))
-    return codec.task_run_from_proto(response.task_run)
+    return run_states.task_run_from_proto(response.task_run)
 
 
 def read_task_runs(
@@ -80,7 +86,7 @@ def read_task_runs(
         order=pb.TASK_RUN_ORDER_ID_DESC if descending else pb.TASK_RUN_ORDER_ID_ASC,
     )
     return (
-        yield from pages(LIST, request, lambda r: r.task_runs, codec.task_run_from_proto, limit)
+        yield from pages(LIST, request, lambda r: r.task_runs, run_states.task_run_from_proto, limit)
     )
 
 
@@ -107,3 +113,30 @@ def read_task_run_states(task_run_id: Id) -> Steps[list[states.State]]:
     """
     response = yield from STATES(pb.ListTaskRunStatesRequest(task_run_id=str(task_run_id)))
     return [state_codec.state_from_proto(state) for state in response.states]
+
+
+def read_recorded_calls(
+    flow_run_id: Id, *, task_run_ids: Sequence[Id] = ()
+) -> Steps[list[runs.RecordedCall]]:
+    """Return the calls of a durable flow run that have completed, oldest first.
+
+    Args:
+        flow_run_id: The flow run.
+        task_run_ids: These alone, with what they returned; at most 200. Default: all, without.
+
+    Raises:
+        NotFound: There is no such flow run.
+    """
+    request = pb.ListRecordedCallsRequest(
+        flow_run_id=str(flow_run_id), task_run_ids=texts(task_run_ids)
+    )
+    return (
+        yield from pages(
+            CALLS,
+            request,
+            lambda r: r.calls,
+            codec.recorded_call_from_proto,
+            None,
+            _CALLS_WITH_DATA_MAX if task_run_ids else _CALLS_PAGE_SIZE,
+        )
+    )

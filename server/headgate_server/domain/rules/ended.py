@@ -1,8 +1,8 @@
 """A run that has ended stays as it ended.
 
 Late writes of a process that did not notice must not bring a run back to life. People may:
-a deployed run that did not complete can be scheduled again, and the name of a terminal state
-may change within its type.
+a deployed run that did not complete can be scheduled again, any other can be retried by who
+executes it then, and the name of a terminal state may change within its type.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ def decide(context: Context, now: datetime) -> decisions.Decision | None:
         return decisions.Abort(f"The run has already ended as {current.name}.")
     if current.type is StateType.COMPLETED:
         return decisions.Abort("The run has completed; ask for a new run instead.")
-    if context.run.deployment_id is None:
+    if context.run.deployment_id is None and context.retry is None:
         return decisions.Abort(
-            "The run has no deployment that could start it again; call its flow instead."
+            "The run has no deployment that could start it again; retry it (`headgate flow-run "
+            "retry`), and execute it where its code is."
         )
     return None

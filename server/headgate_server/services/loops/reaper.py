@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import NoReturn
 
 from headgate.core import errors
@@ -10,10 +11,11 @@ from headgate.core.clock import Clock
 from headgate_server.domain.leasing import Held
 from headgate_server.services.hub import Hub
 from headgate_server.services.leasing import Leasing
+from headgate_server.services.lifecycle import Lifecycle
 from headgate_server.services.loops import periodic
 from headgate_server.services.sessions import StreamSettings
 from headgate_server.storage.interface import Storage, Transaction
-from headgate_server.storage.records import Session
+from headgate_server.storage.records import Session, SessionKind
 
 _log = logging.getLogger("headgate.server.reaper")
 
@@ -34,6 +36,7 @@ class Reaper:
         hub: Told after an outage to look at all runs anew.
         settings: The ttl, and the margin behind it.
         clock: Shows how long this process rested between two looks.
+        new_id: Makes the ids of events.
     """
 
     def __init__(
@@ -44,12 +47,14 @@ class Reaper:
         hub: Hub,
         settings: StreamSettings,
         clock: Clock,
+        new_id: Callable[[], str],
     ) -> None:
         """Make it; ``run`` does the work."""
         self._storage = storage
         self._leasing = leasing
         self._hub = hub
         self._settings = settings
+        self._lifecycle = Lifecycle(new_id)
         self._clock = clock
         self._outage = True
         self._looked_at = clock.monotonic()
@@ -109,16 +114,19 @@ class Reaper:
                 session,
                 Held(flow_run_id=lease.flow_run_id, fencing_token=lease.fencing_token),
             )
-        await self._storage.write(lambda tx: _close(tx, session))
+        await self._storage.write(lambda tx: self._close(tx, session))
 
-
-def _close(tx: Transaction, session: Session) -> None:
-    """Forget a session, unless it came back meanwhile."""
-    now = tx.leases.get_session(session.id)
-    if now is None or now.epoch != session.epoch or now.expire_time != session.expire_time:
-        return
-    if not tx.leases.held_by(session.id):
-        tx.leases.close_session(session.id)
+    def _close(self, tx: Transaction, session: Session) -> None:
+        """Forget a session, unless it came back meanwhile."""
+        now = tx.leases.get_session(session.id)
+        if now is None or now.epoch != session.epoch or now.expire_time != session.expire_time:
+            return
+        if tx.leases.held_by(session.id):
+            return
+        if session.kind is SessionKind.RUNNER:
+            self._lifecycle.close_runner(tx, session, "lost")
+        else:
+            tx.leases.close_session(session.id)
 
 
 __all__ = ["Reaper"]

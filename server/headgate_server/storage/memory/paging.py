@@ -74,6 +74,7 @@ def flow_run_fits(run: FlowRun, where: FlowRunFilter) -> bool:
         (not where.ids or run.id in where.ids)
         and (not where.flow_ids or run.flow_id in where.flow_ids)
         and (not where.flow_name or run.flow_name == where.flow_name)
+        and (not where.exclude_flow_name or run.flow_name != where.exclude_flow_name)
         and (not where.deployment_ids or run.deployment_id in where.deployment_ids)
         and (not where.state_types or run.state.type in where.state_types)
         and (not where.state_names or run.state.name in where.state_names)

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from headgate.core import errors
-from headgate.core.runs import FlowRun, LogRecord, RunKind, StateCount, TaskRun, TransitionRecord
+from headgate.core.runs import (
+    FlowRun,
+    LogRecord,
+    RecordedCall,
+    RunKind,
+    StateCount,
+    TaskRun,
+    TransitionRecord,
+)
 from headgate.core.states import State, StateType
 from headgate_server.storage.memory import paging
 from headgate_server.storage.memory.tables import Tables
@@ -226,6 +234,25 @@ class MemoryTaskRuns:
         ]
         return sorted(unfinished, key=lambda run: run.id)[:limit]
 
+    def list_calls(
+        self, flow_run_id: str, task_run_ids: Sequence[str], page: PageRequest
+    ) -> Page[RecordedCall]:
+        calls = [
+            RecordedCall(
+                task_run_id=run.id,
+                call_key=run.state.details.call_key,
+                dynamic_key=run.dynamic_key,
+                state=run.state if task_run_ids else None,
+            )
+            for run in self._tables.task_runs
+            if run.flow_run_id == flow_run_id
+            and run.state.type is StateType.COMPLETED
+            and run.state.data is not None
+            and run.state.details.call_key
+            and (not task_run_ids or run.id in task_run_ids)
+        ]
+        return paging.cut_page(calls, lambda call: (call.task_run_id,), page)
+
     def save(self, task_runs: Sequence[TaskRun]) -> int:
         for run in task_runs:
             flow_run = self._tables.flow_runs[run.flow_run_id]
@@ -292,6 +319,9 @@ class MemoryLogs:
             and (not where.task_run_ids or record.task_run_id in where.task_run_ids)
             and where.root_flow_run_id in ("", self._root(record))
             and record.level >= where.level_min
+            and (where.level_max is None or record.level <= where.level_max)
+            and (where.logged_after is None or record.timestamp >= where.logged_after)
+            and (where.logged_before is None or record.timestamp < where.logged_before)
             and paging.contains(record.message, where.message_contains)
         ]
         return paging.cut_page(fitting, lambda record: (record.id,), page, descending=descending)

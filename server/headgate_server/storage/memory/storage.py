@@ -13,8 +13,13 @@ from headgate.core.clock import Clock
 from headgate.core.deployments import WorkPool, WorkQueue
 from headgate.core.runs import RunKind, TaskRun
 from headgate_server.storage.interface import Transaction
+from headgate_server.storage.memory.artifacts import MemoryArtifacts
+from headgate_server.storage.memory.blocks import MemoryBlocks
+from headgate_server.storage.memory.concurrency import MemoryConcurrencyLimits
+from headgate_server.storage.memory.events import MemoryEvents
 from headgate_server.storage.memory.flows import MemoryDeployments, MemoryFlows
 from headgate_server.storage.memory.leases import MemoryLeases
+from headgate_server.storage.memory.run_inputs import MemoryRunInputs
 from headgate_server.storage.memory.runs import (
     MemoryFlowRuns,
     MemoryJournal,
@@ -22,6 +27,7 @@ from headgate_server.storage.memory.runs import (
     MemoryTaskRuns,
 )
 from headgate_server.storage.memory.tables import Tables
+from headgate_server.storage.memory.variables import MemoryVariables
 from headgate_server.storage.memory.work_pools import MemoryWorkPools
 from headgate_server.storage.records import (
     Appended,
@@ -47,6 +53,12 @@ class MemoryTransaction:
         self.leases = MemoryLeases(tables, now)
         self.journal = MemoryJournal(tables)
         self.logs = MemoryLogs(tables)
+        self.run_inputs = MemoryRunInputs(tables)
+        self.variables = MemoryVariables(tables, now)
+        self.artifacts = MemoryArtifacts(tables, now)
+        self.events = MemoryEvents(tables, now)
+        self.blocks = MemoryBlocks(tables)
+        self.concurrency_limits = MemoryConcurrencyLimits(tables, now)
 
     def now(self) -> datetime:
         return self._now

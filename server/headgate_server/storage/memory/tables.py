@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from headgate.core.artifacts import Artifact
+from headgate.core.blocks import BlockSchema, BlockType
 from headgate.core.deployments import Deployment, WorkPool, WorkQueue
+from headgate.core.events import Event
+from headgate.core.run_inputs import RunInput
 from headgate.core.runs import Flow, FlowRun, LogRecord, RunKind, TaskRun, TransitionRecord
 from headgate.core.states import State
+from headgate.core.variables import Variable
 from headgate_server.storage import readiness
+from headgate_server.storage.kinds.blocks import StoredBlockDocument
+from headgate_server.storage.kinds.concurrency import Claim, StoredLimit
 from headgate_server.storage.records import Commit, Lease, Session
 
 K = TypeVar("K")
@@ -69,12 +77,23 @@ class Tables:
         self.task_runs: Table[str, TaskRun] = Table(undo)
         self.journal: Table[int, TransitionRecord] = Table(undo)
         self.logs: Table[int, LogRecord] = Table(undo)
+        self.events: Table[int, Event] = Table(undo)
         self.work_pools: Table[str, WorkPool] = Table(undo)
         self.work_queues: Table[tuple[str, str], WorkQueue] = Table(undo)
         self.sessions: Table[str, Session] = Table(undo)
         self.leases: Table[str, Lease] = Table(undo)
-        #: The last numbers given: journal, logs.
+        self.block_types: Table[str, BlockType] = Table(undo)
+        self.block_schemas: Table[str, BlockSchema] = Table(undo)
+        self.block_documents: Table[str, StoredBlockDocument] = Table(undo)
+        self.encryption_keys: Table[str, str] = Table(undo)
+        self.run_inputs: Table[tuple[str, str], RunInput] = Table(undo)
+        self.variables: Table[str, Variable] = Table(undo)
+        self.concurrency_limits: Table[str, StoredLimit] = Table(undo)
+        self.slot_claims: Table[tuple[str, str], Claim] = Table(undo)
+        self.artifacts: Table[str, Artifact] = Table(undo)
+        #: The last numbers given: journal, logs, inputs of runs.
         self.heads: Table[str, int] = Table(undo)
+        self.heads["run_inputs"] = 0
         self.heads["journal"] = self.heads["logs"] = 0
         self.begin()
 
@@ -84,6 +103,7 @@ class Tables:
         self._heads_before = (self.heads["journal"], self.heads["logs"])
         self.ready_changed = False
         self.flow_run_ids: set[str] = set()
+        self.topics: set[str] = set()
 
     def commit(self) -> Commit:
         """Keep the change; return what it was."""
@@ -94,6 +114,7 @@ class Tables:
             ready=self.ready_changed,
             flow_run_ids=frozenset(self.flow_run_ids),
             logs=self.heads["logs"] != logs,
+            topics=frozenset(self.topics),
         )
 
     def rollback(self) -> None:
@@ -139,6 +160,18 @@ class Tables:
         else:
             self.ready.remove(run.id)
 
+    def delete_artifact(self, artifact_id: str) -> bool:
+        """Delete an artifact; the newest that is left of its key becomes the latest."""
+        doomed = self.artifacts.get(artifact_id)
+        if doomed is None:
+            return False
+        self.artifacts.remove(artifact_id)
+        left = [artifact for artifact in self.artifacts if artifact.key == doomed.key]
+        if doomed.latest and left:
+            newest = max(left, key=lambda artifact: artifact.id)
+            self.artifacts[newest.id] = dataclasses.replace(newest, latest=True)
+        return True
+
     def delete_flow_run(self, flow_run_id: str) -> None:
         """Delete a flow run with all that belongs to it."""
         for task_run in self.task_runs:
@@ -150,6 +183,12 @@ class Tables:
         for log in self.logs:
             if log.flow_run_id == flow_run_id:
                 self.logs.remove(log.id)
+        for run_input in self.run_inputs:
+            if run_input.flow_run_id == flow_run_id:
+                self.run_inputs.remove((flow_run_id, run_input.key))
+        for artifact in self.artifacts:
+            if artifact.flow_run_id == flow_run_id:
+                self.delete_artifact(artifact.id)
         for table in (self.leases, self.ready, self.flow_runs):
             table.remove(flow_run_id)
         self.ready_changed = True

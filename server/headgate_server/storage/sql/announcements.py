@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from headgate_server.storage.records import Commit
+from headgate_server.storage.records import ALL_TOPICS, Commit
 
 CHANNEL = "headgate"
 
@@ -22,6 +22,9 @@ IMPATIENCE: Mapping[str, Any] = {
     "keepalives_count": 2,
 }
 
+#: PostgreSQL takes 8,000 bytes in an announcement; what would not fit means all.
+_TOPICS_BYTES_MAX = 7_500
+
 #: The longest time until a stop is noticed when even the database cannot wake us.
 _LOOK_SECONDS = 5.0
 _RECONNECT_SECONDS_MAX = 5.0
@@ -31,15 +34,22 @@ _NEWEST = "SELECT journal FROM heads"
 
 def encode(commit: Commit, replica_id: str) -> str:
     """Return an announcement; which runs changed is left out, the journal tells."""
-    return f"{replica_id} {commit.revision} {int(commit.ready)} {int(commit.logs)}"
+    topics = " ".join(sorted(commit.topics))
+    if len(topics.encode()) > _TOPICS_BYTES_MAX:
+        topics = ALL_TOPICS
+    return (
+        f"{replica_id} {commit.revision} {int(commit.ready)} {int(commit.logs)} {topics}".rstrip()
+    )
 
 
 def decode(text: str, replica_id: str) -> Commit | None:
     """Read an announcement; None if it is one of our own."""
-    sender, revision, ready, logs = text.split(" ")
+    sender, revision, ready, logs, *topics = text.split(" ")
     if sender == replica_id:
         return None
-    return Commit(revision=int(revision), ready=ready == "1", logs=logs == "1")
+    return Commit(
+        revision=int(revision), ready=ready == "1", logs=logs == "1", topics=frozenset(topics)
+    )
 
 
 class Announcements:
@@ -82,7 +92,14 @@ class Announcements:
                     # Announcements may have been missed before: everybody looks.
                     newest = connection.execute(_NEWEST).fetchone()
                     revision = newest[0] if newest else 0
-                    self._on_commit(Commit(revision=revision, ready=True, logs=True))
+                    self._on_commit(
+                        Commit(
+                            revision=revision,
+                            ready=True,
+                            logs=True,
+                            topics=frozenset({ALL_TOPICS}),
+                        )
+                    )
                     wait = 0.1
                     self._hear(connection)
             except psycopg.Error:

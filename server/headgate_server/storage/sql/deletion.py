@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from headgate_server.storage.sql import tables
+from headgate_server.storage.sql import artifacts, run_inputs, tables
 from headgate_server.storage.sql.work import Work
 
 
 def delete_flow_runs(work: Work, condition: sa.ColumnElement[bool]) -> int:
-    """Delete flow runs with their task runs, states, logs and leases; return how many."""
+    """Delete flow runs with all that belongs to them; return how many."""
     doomed = sa.select(tables.flow_runs.c.id).where(condition).scalar_subquery()
     if work.execute(sa.select(tables.flow_runs.c.id).where(condition).limit(1)).first() is None:
         return 0
@@ -21,6 +21,8 @@ def delete_flow_runs(work: Work, condition: sa.ColumnElement[bool]) -> int:
         tables.ready_runs,
     ):
         work.execute(sa.delete(table).where(table.c.flow_run_id.in_(doomed)))
+    run_inputs.delete_of_runs(work, doomed)
+    artifacts.delete_of_runs(work, doomed)
     work.changes.ready = True  # a slot may have become free
     return work.execute(sa.delete(tables.flow_runs).where(condition)).rowcount
 

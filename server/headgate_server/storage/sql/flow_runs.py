@@ -288,6 +288,11 @@ class SqlFlowRuns:
             # By id, because the index is by id.
             of_flow = sa.select(tables.flows.c.id).where(tables.flows.c.name == where.flow_name)
             found.append(_RUNS.c.flow_id == of_flow.scalar_subquery())
+        if where.exclude_flow_name:
+            others = sa.select(tables.flows.c.id).where(
+                tables.flows.c.name == where.exclude_flow_name
+            )
+            found.append(_RUNS.c.flow_id.not_in(others))
         if where.name_contains:
             found.append(paging.name_contains(_RUNS.c.name, where.name_contains))
         if where.top_level is not None:

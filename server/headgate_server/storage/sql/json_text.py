@@ -57,6 +57,7 @@ def dump_details(details: states.StateDetails) -> str | None:
         "pause_key": details.pause_key,
         "transition_id": details.transition_id,
         "traceparent": details.traceparent,
+        "call_key": details.call_key,
     }
     present = {name: value for name, value in fields.items() if value is not None}
     return dump(present) if present else None

@@ -45,6 +45,12 @@ class SqlLogs:
             query = query.where(_LOGS.c.flow_run_id.in_(of_root))
         if where.level_min:
             query = query.where(_LOGS.c.level >= where.level_min)
+        if where.level_max is not None:
+            query = query.where(_LOGS.c.level <= where.level_max)
+        if where.logged_after is not None:
+            query = query.where(_LOGS.c.timestamp >= where.logged_after)
+        if where.logged_before is not None:
+            query = query.where(_LOGS.c.timestamp < where.logged_before)
         if where.message_contains:
             query = query.where(paging.name_contains(_LOGS.c.message, where.message_contains))
         return paging.fetch_page(

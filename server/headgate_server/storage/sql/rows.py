@@ -242,6 +242,17 @@ def task_run(row: Row) -> runs.TaskRun:
     )
 
 
+def recorded_call(row: Row) -> runs.RecordedCall:
+    """Read a call of a durable flow, with its state where that was selected."""
+    has_state = "state_id" in row._mapping  # pyright: ignore[reportPrivateUsage]  # SQLAlchemy's public name
+    return runs.RecordedCall(
+        task_run_id=row.id,
+        call_key=json_text.load_details(row.details).call_key or "",
+        dynamic_key=row.dynamic_key,
+        state=state(row) if has_state else None,
+    )
+
+
 def log_record(row: Row) -> runs.LogRecord:
     """Read a log line."""
     return runs.LogRecord(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -22,6 +23,31 @@ _SELECT = (
     )
     .select_from(_RUNS)
     .outerjoin(tables.journal, tables.journal.c.revision == _RUNS.c.revision)
+)
+
+_LINES = tables.journal
+_KEYS: list[sa.ColumnElement[Any]] = [_RUNS.c.id, _RUNS.c.dynamic_key, _LINES.c.details]
+_STATE = (
+    _LINES.c.state_id,
+    _LINES.c.state_type,
+    _LINES.c.state_name,
+    _LINES.c.state_timestamp,
+    _LINES.c.message,
+    _LINES.c.data_serializer,
+    _LINES.c.data_inline,
+    _LINES.c.data_storage_key,
+)
+
+#: Calls of durable flows: completed, with a key, and with what they returned.
+_CALLS = (
+    sa.select(*_KEYS)
+    .select_from(_RUNS)
+    .join(_LINES, _LINES.c.revision == _RUNS.c.revision)
+    .where(
+        _RUNS.c.state_type == states.StateType.COMPLETED.value,
+        _LINES.c.data_serializer.is_not(None),
+        _LINES.c.details.contains('"call_key":'),
+    )
 )
 
 _TERMINAL = [type.value for type in states.StateType if type.is_terminal]
@@ -83,6 +109,14 @@ class SqlTaskRuns:
         )
         query = query.order_by(_RUNS.c.id).limit(limit)
         return [rows.task_run(row) for row in self._work.execute(query)]
+
+    def list_calls(
+        self, flow_run_id: str, task_run_ids: Sequence[str], page: PageRequest
+    ) -> Page[runs.RecordedCall]:
+        query = _CALLS.where(_RUNS.c.flow_run_id == flow_run_id)
+        if task_run_ids:
+            query = query.where(_RUNS.c.id.in_(task_run_ids)).add_columns(*_STATE)
+        return paging.fetch_page(self._work, query, [_RUNS.c.id], page, rows.recorded_call)
 
     def save(self, task_runs: Sequence[runs.TaskRun]) -> int:
         if not task_runs:

@@ -51,5 +51,8 @@ UID = sa.String(36).with_variant(sa.Uuid(as_uuid=False), "postgresql")
 #: Text, ordered by code points in both databases, so that pages are cut at the same places.
 TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
+#: A number with fractions, as Python's.
+DOUBLE: sa.Double[float] = sa.Double()
+
 #: A growing number that is a primary key; in SQLite the name of the row itself.
 SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")

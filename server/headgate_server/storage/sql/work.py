@@ -32,6 +32,8 @@ class Changes:
     """What a transaction changed, for those who wait."""
 
     ready: bool = False
+    #: See ``records.Commit``.
+    topics: set[str] = dataclasses.field(default_factory=set[str])
     #: Flow runs as they are now.
     flow_runs: dict[str, FlowRun] = dataclasses.field(default_factory=dict[str, FlowRun])
 
@@ -123,7 +125,10 @@ class Work:
     def savepoint(self) -> Generator[None]:
         """Undo what the block did, in the database and here, if it raises."""
         heads = dataclasses.replace(self.heads)
-        ready, flow_runs = self.changes.ready, dict(self.changes.flow_runs)
+        changes = self.changes
+        before = dataclasses.replace(
+            changes, topics=set(changes.topics), flow_runs=dict(changes.flow_runs)
+        )
         self.connection.exec_driver_sql("SAVEPOINT one_change")
         try:
             yield
@@ -131,7 +136,7 @@ class Work:
             self.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one_change")
             self.connection.exec_driver_sql("RELEASE SAVEPOINT one_change")
             self._heads = heads
-            self.changes.ready, self.changes.flow_runs = ready, flow_runs
+            self.changes = before
             raise
         self.connection.exec_driver_sql("RELEASE SAVEPOINT one_change")
 
@@ -150,6 +155,7 @@ class Work:
             flow_run_ids=frozenset(self.changes.flow_runs),
             flow_runs=self.changes.flow_runs,
             logs=self.heads.logs != before.logs,
+            topics=frozenset(self.changes.topics),
         )
 
 

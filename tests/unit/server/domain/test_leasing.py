@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 
 import pytest
@@ -21,6 +22,7 @@ from headgate_server.domain.leasing import (
     after_release,
     reconcile,
 )
+from tests.unit.server.domain.builders import flow_run
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 S = StateType
@@ -52,15 +54,38 @@ def state(type: StateType, *, suspended: bool = False) -> State:
     ids=lambda value: str(value),
 )
 def test_releases(current: StateType, accepted: bool, outcome: Outcome, ending: Ending) -> None:
+    released = after_release(
+        flow_run(state(current)), accepted=accepted, policy=None, outcome=outcome, message="why"
+    )
+    assert released == ending
+
+
+@pytest.mark.parametrize(
+    ("policy", "count", "ending"),
+    [
+        (CRASH, 0, Enter(S.CRASHED, "why")),
+        (RESCHEDULE, 0, Enter(S.SCHEDULED, "why", "AwaitingRetry", True)),
+        (RESCHEDULE, 2, Enter(S.CRASHED, "why It was rescheduled 2 times before, no more.")),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_run_whose_process_alone_was_lost_goes_back_as_its_deployment_says(
+    policy: InfrastructureLossPolicy, count: int, ending: Ending
+) -> None:
+    run = dataclasses.replace(flow_run(state(S.RUNNING)), reschedule_count=count)
     assert (
-        after_release(state(current), accepted=accepted, outcome=outcome, message="why") == ending
+        after_release(run, accepted=True, policy=policy, outcome=Outcome.CRASHED, message="why")
+        == ending
     )
 
 
 def test_a_suspended_run_stays_suspended_when_its_process_has_ended() -> None:
     paused = state(S.PAUSED, suspended=True)
     for outcome in Outcome:
-        assert after_release(paused, accepted=True, outcome=outcome, message="") == Drop()
+        assert (
+            after_release(flow_run(paused), accepted=True, policy=None, outcome=outcome, message="")
+            == Drop()
+        )
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ def functions_in(text: str) -> list[str]:
     return re.findall(r'^  File ".*", line \d+, in (\w+)$', text, re.MULTILINE)
 
 
+@pytest.mark.usefixtures("server")
 def test_a_failed_task_is_logged_with_the_users_code_first(capsys: pytest.CaptureFixture[str]):
     handlers.set_up(force=True)
     outer(return_state=True)
@@ -79,6 +80,7 @@ def test_a_failed_task_is_logged_with_the_users_code_first(capsys: pytest.Captur
     assert "ValueError: second" in of_outer
 
 
+@pytest.mark.usefixtures("server")
 def test_each_exception_of_a_group_is_shown_without_our_frames():
     caught: list[Exception] = []
     for _ in range(2):
@@ -98,6 +100,7 @@ def test_without_an_exception_there_is_none_to_format(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("server")
 async def test_a_timeout_shows_where_the_time_was_over_and_nothing_else(
     capsys: pytest.CaptureFixture[str],
 ):

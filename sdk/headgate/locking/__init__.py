@@ -1,0 +1,1 @@
+"""Locks for isolated transactions: in this process, or between processes by files."""

@@ -1,0 +1,151 @@
+"""Variables: named values that are kept by the server, for flows and deployments to read.
+
+::
+
+    from headgate.variables import Variable
+
+    Variable.set("batch_size", 100)
+    size = Variable.get("batch_size", default=10)
+
+They are no place for secrets: everybody who may read may see them. Use a ``Secret`` block.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from headgate.core import errors
+
+if TYPE_CHECKING:
+    from headgate.core.variables import Variable as Record
+
+__all__ = ["Variable"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """A named value.
+
+    Attributes:
+        id: UUID text.
+        name: Unique; 1 to 255 lower-case letters, digits, ``-`` and ``_``.
+        value: What JSON has: a text, a number, a list, a dictionary, True, False or None.
+        tags: For grouping and finding.
+    """
+
+    id: str
+    name: str
+    value: Any
+    tags: tuple[str, ...] = ()
+
+    @classmethod
+    def get(cls, name: str, default: Any = None) -> Any:
+        """Return the value of a variable.
+
+        Args:
+            name: The variable.
+            default: What is returned where there is none of this name.
+
+        Raises:
+            InvalidArgument: The name is none that a variable can have.
+        """
+        from headgate.client import orchestration
+
+        with orchestration.get_client(sync_client=True) as client:
+            found = client.read_variable_by_name(name)
+        return default if found is None else found.value
+
+    @classmethod
+    async def aget(cls, name: str, default: Any = None) -> Any:
+        """Return the value of a variable; see ``get``."""
+        from headgate.client import orchestration
+
+        async with orchestration.get_client() as client:
+            found = await client.read_variable_by_name(name)
+        return default if found is None else found.value
+
+    @classmethod
+    def set(
+        cls, name: str, value: Any, tags: Sequence[str] | None = None, overwrite: bool = False
+    ) -> Variable:
+        """Make a variable, or change the one there is.
+
+        Args:
+            name: 1 to 255 lower-case letters, digits, ``-`` and ``_``.
+            value: What JSON has, at most 5,000 characters of it.
+            tags: For grouping and finding. None: none, or where one is overwritten, its own.
+            overwrite: Change the value of the one that has this name.
+
+        Raises:
+            AlreadyExists: There is one of this name, and ``overwrite`` is not set.
+            InvalidArgument: The name, the value or a tag is wrong.
+        """
+        from headgate.client import orchestration
+
+        with orchestration.get_client(sync_client=True) as client:
+            if overwrite:
+                return cls._of(client.set_variable(name, value, tags=tags))
+            try:
+                return cls._of(client.create_variable(name, value, tags=tags or ()))
+            except errors.AlreadyExists as error:
+                raise _taken(name) from error
+
+    @classmethod
+    async def aset(
+        cls, name: str, value: Any, tags: Sequence[str] | None = None, overwrite: bool = False
+    ) -> Variable:
+        """Make a variable, or change the one there is; see ``set``."""
+        from headgate.client import orchestration
+
+        async with orchestration.get_client() as client:
+            if overwrite:
+                return cls._of(await client.set_variable(name, value, tags=tags))
+            try:
+                return cls._of(await client.create_variable(name, value, tags=tags or ()))
+            except errors.AlreadyExists as error:
+                raise _taken(name) from error
+
+    @classmethod
+    def unset(cls, name: str) -> bool:
+        """Delete a variable.
+
+        Args:
+            name: The variable.
+
+        Returns:
+            Whether there was one.
+        """
+        from headgate.client import orchestration
+
+        with orchestration.get_client(sync_client=True) as client:
+            try:
+                client.delete_variable_by_name(name)
+            except errors.NotFound:
+                return False
+        return True
+
+    @classmethod
+    async def aunset(cls, name: str) -> bool:
+        """Delete a variable; see ``unset``."""
+        from headgate.client import orchestration
+
+        async with orchestration.get_client() as client:
+            try:
+                await client.delete_variable_by_name(name)
+            except errors.NotFound:
+                return False
+        return True
+
+    @classmethod
+    def _of(cls, record: Record) -> Variable:
+        return cls(id=record.id, name=record.name, value=record.value, tags=record.tags)
+
+
+def _taken(name: str) -> errors.AlreadyExists:
+    return errors.AlreadyExists(
+        "variable",
+        name,
+        f"There is a variable {name!r} already; pass overwrite=True to change it.",
+    )
