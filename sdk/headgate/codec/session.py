@@ -138,7 +138,7 @@ class Encoded(NamedTuple):
     """A frame that carries items: the number of the last, how many, and how many bytes."""
 
     last_seq: int
-    count: int
+    item_count: int
     size: int
     frame: Frame
 

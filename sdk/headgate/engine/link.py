@@ -490,7 +490,7 @@ class Link:
             for part in frames.encode_batches(
                 run_id, token, batch.first_seq, batch.items, barrier=batch.barrier
             ):
-                self._window.send(run_id, part.last_seq, part.count, part.size)
+                self._window.send(run_id, part.last_seq, part.item_count, part.size)
                 await stream.write(part.frame)
             sent = True
         # After the items: a run must be there before its lines.

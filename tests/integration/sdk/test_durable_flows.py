@@ -185,7 +185,7 @@ def test_the_results_of_recorded_calls_are_still_known_as_theirs(server: SyncHea
 
     @flow(durable=True)
     def chain() -> None:
-        use(make.submit())
+        use(make.submit())  # pyright: ignore[reportArgumentType]  # its result, by then
 
     failures[:] = [1]
     failed = chain(return_state=True)
@@ -383,5 +383,5 @@ def test_a_task_is_committed_before_the_next_one_begins(server: SyncHeadgateClie
 
 def test_options_of_the_wrong_type_are_refused():
     with pytest.raises(TypeError, match="durable"):
-        flow(durable="yes")(lambda: None)  # pyright: ignore[reportArgumentType, reportCallIssue]  # what is wrong with it
+        flow(durable="yes")(lambda: None)  # pyright: ignore[reportArgumentType]  # what is wrong with it
     assert sums.with_options(name="other").durable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headgate.api.v1 import error_pb2
+from headgate.api.v1.engine_service_pb2 import RunCursor
 from headgate.core import ids
 from headgate.core.states import StateType
 from headgate_server.domain.context import Retry
@@ -10,8 +11,8 @@ from tests.integration.streams import wire
 from tests.integration.streams.wire import World, create_task, propose, report
 
 
-def claim(flow_run_id: str) -> wire.epb.RunCursor:
-    return wire.epb.RunCursor(flow_run_id=flow_run_id, claim=True)
+def claim(flow_run_id: str) -> RunCursor:
+    return RunCursor(flow_run_id=flow_run_id, claim=True)
 
 
 async def crashed_run(world: World) -> str:

@@ -23,9 +23,7 @@ COUNT = Rpc(SERVICE, "CountTaskRuns", pb.CountTaskRunsRequest, pb.CountTaskRunsR
 STATES = Rpc(
     SERVICE, "ListTaskRunStates", pb.ListTaskRunStatesRequest, pb.ListTaskRunStatesResponse
 )
-CALLS = Rpc(
-    SERVICE, "ListRecordedCalls", pb.ListRecordedCallsRequest, pb.ListRecordedCallsResponse
-)
+CALLS = Rpc(SERVICE, "ListRecordedCalls", pb.ListRecordedCallsRequest, pb.ListRecordedCallsResponse)
 #: The pages that the server gives at most.
 _CALLS_PAGE_SIZE, _CALLS_WITH_DATA_MAX = 5_000, 200
 
@@ -86,7 +84,9 @@ def read_task_runs(
         order=pb.TASK_RUN_ORDER_ID_DESC if descending else pb.TASK_RUN_ORDER_ID_ASC,
     )
     return (
-        yield from pages(LIST, request, lambda r: r.task_runs, run_states.task_run_from_proto, limit)
+        yield from pages(
+            LIST, request, lambda r: r.task_runs, run_states.task_run_from_proto, limit
+        )
     )
 
 
