@@ -6,6 +6,7 @@ is free now is taken a moment later. Tests listen on a unix socket under ``tmp_p
 
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 import warnings
@@ -21,6 +22,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("HEADGATE_")]:
         if not name.startswith("HEADGATE_TEST_"):
             del os.environ[name]
+    # A shell that runs us in the background has it ignored, and so would have all our processes.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Short, because the path of a unix socket is at most 107 characters.
     home = os.environ["HEADGATE_HOME"] = tempfile.mkdtemp(prefix="hg-")
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))

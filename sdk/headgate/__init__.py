@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from headgate.logging import get_run_logger
     from headgate.states import State
     from headgate.tasks import Task, task
+    from headgate.transactions import Transaction
     from headgate.utilities.annotations import allow_failure, unmapped
 
 __all__ = [
     "Flow",
     "State",
     "Task",
+    "Transaction",
     "__version__",
     "allow_failure",
     "apause_flow_run",
@@ -55,6 +57,7 @@ _HOMES = {
     "Flow": "headgate.flows",
     "State": "headgate.states",
     "Task": "headgate.tasks",
+    "Transaction": "headgate.transactions",
     "__version__": "headgate._version",
     "allow_failure": "headgate.utilities.annotations",
     "apause_flow_run": "headgate.flow_runs",

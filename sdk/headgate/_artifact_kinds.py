@@ -156,7 +156,8 @@ class Artifact:
         return await cls(key=key, description=description, data=data, **fields).acreate(), True
 
     def _fields(self) -> _Fields:
-        if self.key is not None and not is_key(self.key):
+        key: object = self.key
+        if key is not None and not (isinstance(key, str) and is_key(key)):
             raise errors.InvalidArgument.of("key", f"{self.key!r} is no key. {KEY_RULE}")
         flow_run_id, task_run_id = _executing()
         return {

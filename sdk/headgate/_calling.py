@@ -1,4 +1,4 @@
-"""From where something is called: where an event loop runs, or where none does."""
+"""From where something is called: where a caller can await, or where none can."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ __all__ = ["in_event_loop"]
 
 
 def in_event_loop() -> bool:
-    """Say whether an event loop runs in this thread, so that a caller can await."""
+    """Say whether an event loop runs in this thread, and the caller can await on it.
+
+    A sync flow or task within an async one cannot: it keeps the loop waiting until it returns.
+    """
     asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return False
+    contexts = sys.modules.get("headgate.context")
+    if contexts is None:
+        return True
+    run = contexts.TaskRunContext.get()
+    if run is not None:
+        return bool(run.task.isasync)
+    run = contexts.FlowRunContext.get()
+    return run is None or bool(run.flow.isasync)

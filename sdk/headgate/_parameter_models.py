@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, cast
 
 import pydantic
 import pydantic_core
 
 from headgate.core import errors, ids
 
-__all__ = ["json_text", "model", "validate"]
+__all__ = ["json_text", "masked", "model", "validate"]
 
 _Kind = inspect._ParameterKind  # pyright: ignore[reportPrivateUsage]  # the enum has no other name
 _EMPTY = inspect.Parameter.empty
@@ -30,7 +33,7 @@ def model(
     """
     fields: dict[str, Any] = {}
     for index, (name, parameter) in enumerate(signature.parameters.items()):
-        annotation = annotations.get(name, Any)
+        annotation = _modern(annotations.get(name, Any))
         if parameter.kind is _Kind.VAR_POSITIONAL:
             annotation = tuple[annotation, ...]
         elif parameter.kind is _Kind.VAR_KEYWORD:
@@ -44,6 +47,36 @@ def model(
             f"{str(problem).splitlines()[0]}; change them, or pass validate_parameters=False."
         )
         raise errors.SignatureMismatchError(msg) from problem
+
+
+def _modern(annotation: Any) -> Any:
+    """Let a model of pydantic 1, which its successor does not know, validate by itself."""
+    if not _is_v1_model(annotation):
+        return annotation
+
+    def check(value: Any) -> Any:
+        # What it raises is a ValueError, as validators may.
+        return value if isinstance(value, annotation) else annotation.parse_obj(value)
+
+    described = annotation.schema(ref_template="#/definitions/{model}")
+    return Annotated[Any, pydantic.PlainValidator(check), pydantic.WithJsonSchema(described)]
+
+
+def _is_v1_model(kind: Any) -> bool:
+    return (
+        inspect.isclass(kind)
+        and not issubclass(kind, pydantic.BaseModel)
+        and hasattr(kind, "__get_validators__")
+        and hasattr(kind, "parse_obj")
+    )
+
+
+def _plain_v1(value: Any) -> Any:
+    """Return the JSON form of a model of pydantic 1."""
+    if not _is_v1_model(type(value)):
+        msg = f"Unable to serialize unknown type: {type(value)}"
+        raise pydantic_core.PydanticSerializationError(msg)
+    return json.loads(value.json())
 
 
 def _field(name: str, parameter: inspect.Parameter) -> Any:
@@ -107,6 +140,46 @@ def _explain(problem: pydantic.ValidationError, what: str) -> str:
     return "\n".join(lines)
 
 
+def masked(value: Any) -> str | None:
+    """Say which secret is in a value; None if there is none.
+
+    Args:
+        value: What has a JSON form, and so does not lead back to itself.
+    """
+    if isinstance(value, (pydantic.Secret, pydantic.SecretStr, pydantic.SecretBytes)):
+        return (
+            f"a {_kind(value)} is sent as {'*' * 10} only; save it, as in "
+            "Secret(value=...).save('a-name') of headgate.blocks.system, and pass that block."
+        )
+    if isinstance(value, pydantic.BaseModel) and hasattr(value, "_block_document_id"):
+        if cast("Any", value)._block_document_id is not None:
+            return None
+        if any(masked(inner) for inner in _within(value)):
+            return (
+                f"this {_kind(value)} is not saved, and its secrets are sent as "
+                f"{'*' * 10} only; call its save('a-name') first."
+            )
+        return None
+    return next((found for inner in _within(value) if (found := masked(inner))), None)
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+def _within(value: Any) -> Iterable[Any]:
+    """Return what a value is made of."""
+    if isinstance(value, pydantic.BaseModel):
+        return [*value.__dict__.values(), *(value.model_extra or {}).values()]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name, None) for field in dataclasses.fields(value)]
+    if isinstance(value, Mapping):
+        return cast("Mapping[Any, Any]", value).values()
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return cast("Iterable[Any]", value)
+    return ()
+
+
 def json_text(value: Any) -> str:
     """Return the JSON text of a value.
 
@@ -115,7 +188,7 @@ def json_text(value: Any) -> str:
     """
     try:
         return pydantic_core.to_json(
-            value, inf_nan_mode="null", context={"blocks": "references"}
+            value, inf_nan_mode="null", context={"blocks": "references"}, fallback=_plain_v1
         ).decode()
     except pydantic_core.PydanticSerializationError as problem:
         msg = f"a {type(value).__name__} has no JSON form ({problem})."

@@ -10,9 +10,42 @@ from typing import Any
 import pydantic
 from pydantic import json_schema
 
-__all__ = ["argument_descriptions", "schema"]
+__all__ = ["ParameterSchema", "argument_descriptions", "schema"]
 
 _REFERENCE = "#/definitions/{model}"
+
+
+class ParameterSchema(dict[str, Any]):
+    """The JSON Schema of the parameters of a function; its parts are attributes, too."""
+
+    @property
+    def title(self) -> str:
+        """``Parameters``."""
+        return self["title"]
+
+    @property
+    def type(self) -> str:
+        """``object``."""
+        return self["type"]
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """The schema of each parameter by its name, with its ``position``."""
+        return self["properties"]
+
+    @property
+    def required(self) -> list[str]:
+        """The parameters without default."""
+        return self.get("required", [])
+
+    @property
+    def definitions(self) -> dict[str, Any]:
+        """The schemas of models, to which those of parameters refer."""
+        return self.get("definitions", {})
+
+    def model_dump_for_openapi(self) -> dict[str, Any]:
+        """Return it as a plain dictionary."""
+        return dict(self)
 
 
 class _LenientSchema(json_schema.GenerateJsonSchema):
@@ -29,7 +62,7 @@ class _LenientSchema(json_schema.GenerateJsonSchema):
 
 def schema(
     made: type[pydantic.BaseModel], fn: Callable[..., Any], signature: inspect.Signature
-) -> dict[str, Any]:
+) -> ParameterSchema:
     """Return the JSON Schema of the parameters of a function."""
     raw = made.model_json_schema(ref_template=_REFERENCE, schema_generator=_LenientSchema)
     definitions = raw.pop("$defs", None)
@@ -41,7 +74,7 @@ def schema(
         if name in descriptions and "description" not in entry:
             entry["description"] = descriptions[name]
         properties[name] = entry
-    document: dict[str, Any] = {"title": "Parameters", "type": "object", "properties": properties}
+    document = ParameterSchema(title="Parameters", type="object", properties=properties)
     if raw.get("required"):
         document["required"] = raw["required"]
     if definitions:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from headgate import _options, settings
+from headgate.core import errors
 
 if TYPE_CHECKING:
     from headgate.cache_policies import CachePolicy
@@ -60,8 +61,8 @@ class TaskResults:
         """Check what was given.
 
         Raises:
-            TypeError: An option does not fit.
-            ValueError: The expiration is no time to come.
+            OptionTypeError: An option does not fit.
+            OptionValueError: The expiration is no time to come.
             ConfigurationError: There is no such serializer.
         """
         _options.checked_choice(self.persist_result, "persist_result")
@@ -74,20 +75,20 @@ class TaskResults:
         key: object = self.result_storage_key
         if key is not None and (not isinstance(key, str) or not key):
             msg = f"result_storage_key is {key!r}; use a template such as 'sums-{{parameters[x]}}'."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
 
     def _check_cache_policy(self) -> None:
         policy: object = self.cache_policy
         if self.cache_key_fn is not None and not callable(self.cache_key_fn):
             msg = f"cache_key_fn is {self.cache_key_fn!r}; use a function of (context, parameters)."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
         if policy is None or isinstance(policy, NotSet):
             return
         from headgate.cache_policies import CachePolicy
 
         if not isinstance(policy, CachePolicy):
             msg = f"cache_policy is {policy!r}; use one of headgate.cache_policies, e.g. INPUTS."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
 
     def _check_expiration(self) -> None:
         given: object = self.cache_expiration
@@ -95,10 +96,10 @@ class TaskResults:
             return
         if not isinstance(given, datetime.timedelta):
             msg = f"cache_expiration is {given!r}; use a timedelta, e.g. timedelta(hours=1)."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
         if given <= datetime.timedelta(0):
             msg = f"cache_expiration is {given!r}; use one above 0, or refresh_cache=True."
-            raise ValueError(msg)
+            raise errors.OptionValueError(msg)
 
     def persistence(self) -> bool | None:
         """Say whether results are kept; None: as the flow, or else the settings, have it."""

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
-from headgate import settings
+from headgate import _options, settings
 from headgate.core import errors
 from headgate.core.clock import process_clock as _clock
 
@@ -154,6 +154,9 @@ class FolderStorage:
         return deleted
 
     def _path(self, key: str) -> Path:
+        if not isinstance(key, str) or not _options.is_encodable(key):
+            msg = f"The key {key!r} is no name of a file; use a text."
+            raise errors.ResultStorageError(msg, str(key))
         parts = [_short(part) for part in key.split("/")]
         path = Path(os.path.normpath(self.root.joinpath(*parts)))
         inside = path != self.root and path.is_relative_to(self.root) and key[0] != "/"
@@ -378,7 +381,7 @@ def checked_storage(storage: Any, *, saved: bool = True) -> Any:
         saved: Whether a block must be saved.
 
     Raises:
-        TypeError: It is something else, or a block that is not saved, which no other process
+        OptionTypeError: It is something else, or a block that is not saved, which no other process
             would find.
     """
     if storage is None or isinstance(storage, (Path, FolderStorage, BlockStorage)):
@@ -389,20 +392,20 @@ def checked_storage(storage: Any, *, saved: bool = True) -> Any:
                 f"result_storage is {storage!r}; name a saved block as in 's3-bucket/results', or "
                 "give a folder as Path(...)."
             )
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
         return storage
     if not isinstance(storage, WritableStorage):
         msg = (
             f"result_storage is {storage!r}; give a saved block such as LocalFileSystem, its name "
             "as in 'local-file-system/results', or a Path."
         )
-        raise TypeError(msg)
+        raise errors.OptionTypeError(msg)
     if saved and hasattr(storage, "_block_document_id") and _document_id(storage) is None:
         msg = (
             f"result_storage is a {type(storage).__name__} that is not saved, so no other process "
             "finds it; call its save('a-name') first."
         )
-        raise TypeError(msg)
+        raise errors.OptionTypeError(msg)
     return storage
 
 
@@ -410,7 +413,7 @@ def storage_of(given: Any) -> Storage:
     """Return the storage that a Path, a block or the name of one means.
 
     Raises:
-        TypeError: It is nothing of the kind.
+        OptionTypeError: It is nothing of the kind.
         HeadgateError: The block cannot be loaded.
     """
     if isinstance(given, (FolderStorage, BlockStorage)):
@@ -428,7 +431,7 @@ def storage_of(given: Any) -> Storage:
     if isinstance(given, WritableStorage):
         return BlockStorage(given)
     msg = f"{given!r} keeps no results: it has no read_path and write_path; use a file system."
-    raise TypeError(msg)
+    raise errors.OptionTypeError(msg)
 
 
 def default_storage() -> Storage:

@@ -7,6 +7,9 @@
     create_markdown_artifact("# 3 customers left", key="churn-report")
 
 Artifacts of one key are versions of one thing; one without a key is shown with its run only.
+
+What these functions return, the id of the artifact, can be awaited as well, as async flows of the
+incumbent do.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from headgate._artifact_kinds import (
     TableArtifact,
     percent,
 )
+from headgate.blocks._awaitable import Text
 
 if TYPE_CHECKING:
     import uuid
@@ -51,7 +55,7 @@ __all__ = [
 
 def create_link_artifact(
     link: str, link_text: str | None = None, key: str | None = None, description: str | None = None
-) -> str:
+) -> Text:
     """Show a link.
 
     Args:
@@ -66,9 +70,8 @@ def create_link_artifact(
     Raises:
         InvalidArgument: The key, or something else, is wrong; it is named.
     """
-    return (
-        LinkArtifact(link=link, link_text=link_text, key=key, description=description).create().id
-    )
+    artifact = LinkArtifact(link=link, link_text=link_text, key=key, description=description)
+    return Text(artifact.create().id)
 
 
 async def acreate_link_artifact(
@@ -81,7 +84,7 @@ async def acreate_link_artifact(
 
 def create_markdown_artifact(
     markdown: str, key: str | None = None, description: str | None = None
-) -> str:
+) -> Text:
     """Show a text.
 
     Args:
@@ -95,7 +98,8 @@ def create_markdown_artifact(
     Raises:
         InvalidArgument: The key, or something else, is wrong; it is named.
     """
-    return MarkdownArtifact(markdown=markdown, key=key, description=description).create().id
+    artifact = MarkdownArtifact(markdown=markdown, key=key, description=description)
+    return Text(artifact.create().id)
 
 
 async def acreate_markdown_artifact(
@@ -108,7 +112,7 @@ async def acreate_markdown_artifact(
 
 def create_table_artifact(
     table: Table, key: str | None = None, description: str | None = None
-) -> str:
+) -> Text:
     """Show a table.
 
     Args:
@@ -123,7 +127,8 @@ def create_table_artifact(
     Raises:
         InvalidArgument: The table, the key, or something else is wrong; it is named.
     """
-    return TableArtifact(table=table, key=key, description=description).create().id
+    artifact = TableArtifact(table=table, key=key, description=description)
+    return Text(artifact.create().id)
 
 
 async def acreate_table_artifact(
@@ -136,7 +141,7 @@ async def acreate_table_artifact(
 
 def create_progress_artifact(
     progress: float, key: str | None = None, description: str | None = None
-) -> str:
+) -> Text:
     """Show how far something has come.
 
     Args:
@@ -150,7 +155,8 @@ def create_progress_artifact(
     Raises:
         InvalidArgument: The progress, the key, or something else is wrong; it is named.
     """
-    return ProgressArtifact(progress=progress, key=key, description=description).create().id
+    artifact = ProgressArtifact(progress=progress, key=key, description=description)
+    return Text(artifact.create().id)
 
 
 async def acreate_progress_artifact(
@@ -163,7 +169,7 @@ async def acreate_progress_artifact(
 
 def update_progress_artifact(
     artifact_id: str | uuid.UUID, progress: float, description: str | None = None
-) -> str:
+) -> Text:
     """Show that something has come further.
 
     Args:
@@ -182,7 +188,8 @@ def update_progress_artifact(
 
     data = percent(progress)
     with orchestration.get_client(sync_client=True) as client:
-        return client.update_artifact(artifact_id, data=data, description=description).id
+        artifact = client.update_artifact(artifact_id, data=data, description=description)
+    return Text(artifact.id)
 
 
 async def aupdate_progress_artifact(
@@ -198,7 +205,7 @@ async def aupdate_progress_artifact(
 
 def create_image_artifact(
     image_url: str, key: str | None = None, description: str | None = None
-) -> str:
+) -> Text:
     """Show a picture.
 
     Args:
@@ -212,7 +219,8 @@ def create_image_artifact(
     Raises:
         InvalidArgument: The key, or something else, is wrong; it is named.
     """
-    return ImageArtifact(image_url=image_url, key=key, description=description).create().id
+    artifact = ImageArtifact(image_url=image_url, key=key, description=description)
+    return Text(artifact.create().id)
 
 
 async def acreate_image_artifact(

@@ -14,8 +14,9 @@ import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
+from headgate import _options
 from headgate.core import errors
 from headgate.utilities.hashing import hash_objects, stable_hash
 
@@ -91,7 +92,9 @@ class CachePolicy:
         if isolation_level is not None:
             from headgate.transactions import IsolationLevel
 
-            made.isolation_level = IsolationLevel(isolation_level)
+            made.isolation_level = _options.one_of(
+                isolation_level, IsolationLevel, "isolation_level"
+            )
         return made
 
     def compute_key(
@@ -126,7 +129,7 @@ class CachePolicy:
         """Return a policy that does not look at some arguments.
 
         Raises:
-            TypeError: They are no names.
+            OptionTypeError: They are no names.
         """
         return _compound([self, Inputs(exclude=_names(other))])
 
@@ -154,7 +157,7 @@ class CacheKeyFnPolicy(CachePolicy):
         key: object = self.cache_key_fn(task_ctx, inputs)
         if key is not None and not isinstance(key, str):
             msg = f"cache_key_fn returned {key!r}; return a text, or None for no caching."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
         return key
 
 
@@ -320,11 +323,14 @@ def _compound(policies: list[CachePolicy]) -> CompoundCachePolicy:
 
 
 def _names(given: str | Iterable[str]) -> list[str]:
-    names = [given] if isinstance(given, str) else list(given)
+    several: Any = given
+    if isinstance(several, str) or not isinstance(several, Iterable):
+        several = [several]
+    names: list[Any] = list(cast("Iterable[Any]", several))
     for name in names:
         if not isinstance(name, str):
             msg = f"A policy has no argument {name!r} to leave away; use the names of arguments."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
     return names
 
 

@@ -13,11 +13,13 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from headgate import settings
+from headgate import _options, settings
 from headgate.core import errors, runs, states
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from opentelemetry.trace import Span
 
     from headgate.concurrency._keeper import Keeper
     from headgate.engine.durable import Calls
@@ -73,6 +75,7 @@ class FlowRunContext:
         persist_result: Whether results are kept, of the run and of tasks that do not say.
         calls: What is recorded of the calls of a durable flow; None for any other.
         subflows: The subflows that earlier attempts have called; None in other processes.
+        span: The span of OpenTelemetry; None where nobody traces.
     """
 
     __slots__ = (
@@ -90,6 +93,7 @@ class FlowRunContext:
         "parent",
         "persist_result",
         "recorder",
+        "span",
         "subflows",
         "submitted",
         "tag_keeper",
@@ -125,6 +129,7 @@ class FlowRunContext:
         self.attempt = 1
         self.calls: Calls | None = None
         self.subflows: Subflows | None = None
+        self.span: Span | None = None
         self._calls: dict[str, itertools.count[int]] = {}
 
     def inherit(self, parent: FlowRunContext | None) -> None:
@@ -367,7 +372,7 @@ def tags(*names: str) -> Generator[frozenset[str]]:
         All tags that hold within.
     """
     before = _tags.get()
-    joined = before | frozenset(names)
+    joined = before | _options.checked_tags(names)
     _tags.set(joined)
     try:
         yield joined

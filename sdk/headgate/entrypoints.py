@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from headgate import _options
 from headgate.core import errors
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ def parse(text: str) -> Entrypoint:
     Raises:
         MissingFlowError: The text is none of these.
     """
+    if not isinstance(text, str) or not _options.is_encodable(text):
+        msg = f"The entrypoint is {text!r}; use a text such as 'path/to/file.py:function'."
+        raise errors.OptionTypeError(msg)
     place, colon, qualname = text.rpartition(":")
     # A colon may also stand after a drive letter, and then in front of no identifier.
     if colon and place and _is_dotted(qualname):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pydantic
 
-from headgate import _ignore_patterns
+from headgate import _ignore_patterns, _options
 from headgate._file_storage import (
     FileSystem,
     ReadableDeploymentStorage,
@@ -26,6 +26,7 @@ from headgate._file_storage import (
 )
 from headgate._remote_storage import SMB, RemoteFileSystem
 from headgate.blocks._awaitable import DONE, Bytes, Done, Text
+from headgate.core import errors
 from headgate.core.errors import FileSystemError
 
 __all__ = [
@@ -96,6 +97,9 @@ class LocalFileSystem(FileSystem):
         if file.exists() and not file.is_file():
             msg = f"Path {file} already exists and is not a file; choose another one."
             raise FileSystemError(msg, str(file))
+        if not isinstance(content, bytes | bytearray | memoryview):
+            msg = f"content is a {type(content).__name__}; use bytes, as text.encode() makes them."
+            raise errors.OptionTypeError(msg)
         file.parent.mkdir(exist_ok=True, parents=True)
         with _replacing(file) as draft:
             draft.write_bytes(content)
@@ -118,6 +122,7 @@ class LocalFileSystem(FileSystem):
             local_path: Where to. Default: the working folder.
         """
         source = self._resolve_path(from_path)
+        _options.checked_path(local_path, "local_path")
         target = Path(local_path or ".").expanduser().resolve()
         patterns = source / _ignore_patterns.IGNORE_FILE
         _copy(source, target, patterns if patterns.is_file() else None)
@@ -136,11 +141,14 @@ class LocalFileSystem(FileSystem):
             to_path: Where to. Default: the block's folder itself.
             ignore_file: A file that names, as ``.gitignore`` does, what is left out.
         """
+        _options.checked_path(local_path, "local_path")
+        _options.checked_path(ignore_file, "ignore_file")
         source = Path(local_path or ".").expanduser().resolve()
         _copy(source, self._resolve_path(to_path), Path(ignore_file) if ignore_file else None)
         return DONE
 
     def _resolve_path(self, path: str | None) -> Path:
+        _options.checked_path(path, "path")
         base = Path(self.basepath or ".").expanduser().resolve()
         if path is None:
             return base
@@ -165,8 +173,12 @@ def _copy(source: Path, target: Path, ignore_file: Path | None) -> None:
     # All are found before the first is copied: the target may be within the source.
     for file in list(_ignore_patterns.included_files(source, is_ignored)):
         copy = target / file.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(file, copy)
+        try:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, copy)
+        except OSError as problem:
+            msg = f"{file} cannot be copied to {copy} ({problem.strerror}); see to that place."
+            raise FileSystemError(msg, str(copy)) from problem
 
 
 @contextlib.contextmanager

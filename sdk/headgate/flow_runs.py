@@ -84,24 +84,60 @@ def pause_flow_run(
     return _run(lambda: _pause(wait_for_input, timeout, key))
 
 
+@overload
 async def apause_flow_run(
-    wait_for_input: type[T] | None = None,
+    wait_for_input: None = None,
     timeout: float = PAUSE_SECONDS,
     poll_interval: float | None = None,
     key: str | None = None,
-) -> T | None:
+) -> None: ...
+
+
+@overload
+async def apause_flow_run(
+    wait_for_input: type[T],
+    timeout: float = PAUSE_SECONDS,
+    poll_interval: float | None = None,
+    key: str | None = None,
+) -> T: ...
+
+
+async def apause_flow_run(
+    wait_for_input: type[Any] | None = None,
+    timeout: float = PAUSE_SECONDS,
+    poll_interval: float | None = None,
+    key: str | None = None,
+) -> Any:
     """Do what ``pause_flow_run`` does, in a coroutine."""
     from headgate.engine import effects
 
     return await effects.drive_async(_pause(wait_for_input, timeout, key))
 
 
+@overload
 def suspend_flow_run(
-    wait_for_input: type[T] | None = None,
+    wait_for_input: None = None,
     flow_run_id: str | uuid.UUID | None = None,
     timeout: float | None = PAUSE_SECONDS,
     key: str | None = None,
-) -> T | None:
+) -> None: ...
+
+
+@overload
+def suspend_flow_run(
+    wait_for_input: type[T],
+    flow_run_id: str | uuid.UUID | None = None,
+    timeout: float | None = PAUSE_SECONDS,
+    key: str | None = None,
+) -> T: ...
+
+
+def suspend_flow_run(
+    wait_for_input: type[Any] | None = None,
+    flow_run_id: str | uuid.UUID | None = None,
+    timeout: float | None = PAUSE_SECONDS,
+    key: str | None = None,
+) -> Any:
     """Suspend a flow run: its process ends, and it starts anew when somebody resumes it.
 
     Only for runs of a deployment that are not subflows. Tasks whose results are kept, and all of
@@ -123,12 +159,30 @@ def suspend_flow_run(
     return _run(lambda: _suspend(wait_for_input, flow_run_id, timeout, key))
 
 
+@overload
 async def asuspend_flow_run(
-    wait_for_input: type[T] | None = None,
+    wait_for_input: None = None,
     flow_run_id: str | uuid.UUID | None = None,
     timeout: float | None = PAUSE_SECONDS,
     key: str | None = None,
-) -> T | None:
+) -> None: ...
+
+
+@overload
+async def asuspend_flow_run(
+    wait_for_input: type[T],
+    flow_run_id: str | uuid.UUID | None = None,
+    timeout: float | None = PAUSE_SECONDS,
+    key: str | None = None,
+) -> T: ...
+
+
+async def asuspend_flow_run(
+    wait_for_input: type[Any] | None = None,
+    flow_run_id: str | uuid.UUID | None = None,
+    timeout: float | None = PAUSE_SECONDS,
+    key: str | None = None,
+) -> Any:
     """Do what ``suspend_flow_run`` does, in a coroutine."""
     from headgate.engine import effects
 

@@ -25,11 +25,13 @@ from typing import (
 
 from headgate import _options, settings
 from headgate import parameters as parameter_codec
+from headgate.core import errors
 from headgate.core import retries as retry_rules
 from headgate.core.retries import RetryDelay
 from headgate.states import State, StateType
 
 if TYPE_CHECKING:
+    from headgate._parameter_schemas import ParameterSchema
     from headgate.core.runs import FlowRun
     from headgate.deployments import RunnerDeployment
     from headgate.deployments.remote import Origin
@@ -37,12 +39,13 @@ if TYPE_CHECKING:
     from headgate.serializers import Serializer
     from headgate.task_runners import TaskRunner
 
-__all__ = ["Flow", "FlowHook", "flow"]
+__all__ = ["Flow", "FlowHook", "flow", "load_flow_from_entrypoint"]
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 SelfT = TypeVar("SelfT")
+BoundP = ParamSpec("BoundP")
 
 #: Hears of a state of a flow run; may be async.
 FlowHook = Callable[["Flow[..., Any]", "FlowRun", State[Any]], Any]
@@ -123,34 +126,39 @@ class Flow(Generic[P, R]):
         """Make a flow of a function; see ``flow`` for the options.
 
         Raises:
-            TypeError: An option does not fit.
-            ValueError: The name has a character that is not allowed.
+            OptionTypeError: An option does not fit.
+            OptionValueError: The name has a character that is not allowed.
             ReservedArgumentError: A parameter has a name that every call takes already.
             SignatureMismatchError: The annotations cannot be validated.
         """
         if not callable(fn) and not isinstance(fn, (staticmethod, classmethod)):
             msg = f"A flow is made of a function, not of {fn!r}; decorate a function."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
         self._wrapper: type[Any] | None = None
         if isinstance(fn, (staticmethod, classmethod)):
             self._wrapper = type(cast("Any", fn))
             fn = cast("Callable[P, R]", cast("Any", fn).__func__)
         self.fn: Callable[P, R] = fn
         self.name = _checked_name(_options.checked_name(name) or _name_of(fn))
-        self._version = version
+        self._version = _options.checked_text(version, "version")
         self.flow_run_name = _checked_run_name(flow_run_name)
         self._set_retries(retries, retry_delay_seconds, retry_jitter_factor)
         self.retry_condition_fn = _options.checked_condition(retry_condition_fn, "flow")
         self._task_runner = _checked_task_runner(task_runner)
+        description = _options.checked_text(description, "description")
         self.description = description if description is not None else inspect.getdoc(fn)
         self.timeout_seconds = _options.timeout_in_seconds(timeout_seconds)
-        self.should_validate_parameters = validate_parameters
-        self.log_prints = log_prints
-        self.on_completion_hooks = _hooks(on_completion, "on_completion")
-        self.on_failure_hooks = _hooks(on_failure, "on_failure")
-        self.on_cancellation_hooks = _hooks(on_cancellation, "on_cancellation")
-        self.on_crashed_hooks = _hooks(on_crashed, "on_crashed")
-        self.on_running_hooks = _hooks(on_running, "on_running")
+        self.should_validate_parameters = _options.checked_flag(
+            validate_parameters, "validate_parameters"
+        )
+        self.log_prints = _options.checked_choice(log_prints, "log_prints")
+        self.on_completion_hooks = _options.checked_hooks(on_completion, "on_completion", "flow")
+        self.on_failure_hooks = _options.checked_hooks(on_failure, "on_failure", "flow")
+        self.on_cancellation_hooks = _options.checked_hooks(
+            on_cancellation, "on_cancellation", "flow"
+        )
+        self.on_crashed_hooks = _options.checked_hooks(on_crashed, "on_crashed", "flow")
+        self.on_running_hooks = _options.checked_hooks(on_running, "on_running", "flow")
         self._set_results(persist_result, result_storage, result_serializer)
         self.cache_result_in_memory = _options.checked_flag(
             cache_result_in_memory, "cache_result_in_memory"
@@ -224,7 +232,7 @@ class Flow(Generic[P, R]):
         return runner.duplicate() if isinstance(runner, TaskRunner) else runner()
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> ParameterSchema:
         """The JSON Schema of the parameters."""
         return self.signature.schema()
 
@@ -248,18 +256,18 @@ class Flow(Generic[P, R]):
         """Return the name of a run by ``flow_run_name``; None where there is none.
 
         Raises:
-            KeyError: The template names a parameter that the flow does not have.
-            TypeError: The function did not return a name.
+            OptionValueError: The template names a parameter that the flow does not have.
+            OptionTypeError: The function did not return a name.
         """
         template = self.flow_run_name
         if template is None:
             return None
         if isinstance(template, str):
-            return template.format(**parameters)
+            return _options.run_name(template, parameters, "flow", self.name)
         name: object = template()
         if not isinstance(name, str):
             msg = f"flow_run_name of flow {self.name!r} returned {name!r}; return a text."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
         return name
 
     def hooks_for(self, state: State[Any]) -> list[FlowHook]:
@@ -331,14 +339,27 @@ class Flow(Generic[P, R]):
         if drawing is not None:
             parameters = self.signature.bind(args, kwargs)
             return drawing.call(self, parameters, wait_for, return_state=return_state)
-        return flow_engine.call(self, args, kwargs, wait_for, return_state=return_state)
+        try:
+            return flow_engine.call(self, args, kwargs, wait_for, return_state=return_state)
+        except BaseException as error:
+            _trim(error)
+            raise
 
     # --- Running many of it ---
 
     @overload
     def submit(
+        self: Flow[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> State[T]: ...
+
+    @overload
+    def submit(
         self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any
-    ) -> State[Any]: ...
+    ) -> State[R]: ...
 
     @overload
     def submit(
@@ -389,8 +410,17 @@ class Flow(Generic[P, R]):
 
     @overload
     def map(
+        self: Flow[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> list[State[T]]: ...
+
+    @overload
+    def map(
         self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any
-    ) -> list[State[Any]]: ...
+    ) -> list[State[R]]: ...
 
     @overload
     def map(
@@ -433,7 +463,7 @@ class Flow(Generic[P, R]):
         options, kwargs = mapping.options(self.signature, kwargs)
         if options.deferred:
             msg = "deferred is for tasks; leave flow runs to runners by run_deployment."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
         calls = mapping.arguments(self.signature, args, kwargs)
         futures = _runner_here().map_flow(self, calls, wait_for, **options.given)
         progress.show(self.name, futures)
@@ -444,16 +474,23 @@ class Flow(Generic[P, R]):
 
     # --- Variants of it ---
 
+    # Of a class method: the first argument is the class.
+    @overload
+    def __get__(
+        self: Flow[Concatenate[type[SelfT], BoundP], T], instance: SelfT | None, owner: type[SelfT]
+    ) -> Flow[BoundP, T]: ...
+
     @overload
     def __get__(self, instance: None, owner: type[Any]) -> Flow[P, R]: ...
 
     @overload
     def __get__(
-        self: Flow[Concatenate[SelfT, P], R], instance: SelfT, owner: type[Any] | None = None
-    ) -> Flow[P, R]: ...
+        self: Flow[Concatenate[SelfT, BoundP], T], instance: SelfT, owner: type[Any] | None = None
+    ) -> Flow[BoundP, T]: ...
 
+    # Of a static method.
     @overload
-    def __get__(self, instance: object, owner: type[Any] | None = None) -> Flow[..., Any]: ...
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Flow[P, R]: ...
 
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         """Bind a flow that is a method to its instance or class."""
@@ -474,8 +511,9 @@ class Flow(Generic[P, R]):
             **options: Those of ``flow``; the ones that are not given stay as they are.
 
         Raises:
-            TypeError: There is no such option.
+            OptionTypeError: There is no such option.
         """
+        _options.refuse_unknown(options, _OPTIONS, f"Flow {self.name!r}")
         count, delay, jitter_factor = self._retry_options
         merged: dict[str, Any] = {
             "name": self.name,
@@ -549,7 +587,9 @@ class Flow(Generic[P, R]):
         """
         from headgate.deployments import RunnerDeployment
 
-        return RunnerDeployment.from_flow(self, name, **options)
+        make = RunnerDeployment.from_flow
+        _options.refuse_unknown(options, _options.options_of(make), "to_deployment")
+        return make(self, name, **options)
 
     async def ato_deployment(self, name: str, **options: Any) -> RunnerDeployment:
         """Do what ``to_deployment`` does, in a coroutine."""
@@ -675,6 +715,31 @@ class Flow(Generic[P, R]):
         return f"<Flow {self.name!r}>"
 
 
+def _trim(error: BaseException) -> None:
+    from headgate.logging import tracebacks  # only who fails pays
+
+    tracebacks.trim(error)
+
+
+#: The names of what ``flow`` may be told.
+_OPTIONS = _options.options_of(cast("Any", Flow).__init__)
+
+
+def load_flow_from_entrypoint(entrypoint: str) -> Flow[..., Any]:
+    """Import the flow that an entrypoint names.
+
+    Args:
+        entrypoint: ``path/to/file.py:function`` or ``package.module.function``.
+
+    Raises:
+        MissingFlowError: There is no such flow; those that there are are named.
+        ScriptError: The code raised while it was imported; the cause is attached.
+    """
+    from headgate import entrypoints
+
+    return entrypoints.load_flow(entrypoint)
+
+
 def _runner_here() -> Any:
     from headgate.context import FlowRunContext
 
@@ -695,7 +760,7 @@ def _checked_name(name: str) -> str:
     found = sorted(_BANNED.intersection(name))
     if found:
         msg = f"The name {name!r} of a flow has {' '.join(found)} in it; leave / % & > < away."
-        raise ValueError(msg)
+        raise errors.OptionValueError(msg)
     return name
 
 
@@ -705,32 +770,18 @@ def _checked_task_runner(
     # By what it can do: loading the class that it should be would load the engine.
     if runner is not None and not callable(getattr(runner, "submit", None)):
         msg = f"task_runner is {runner!r}; use e.g. ThreadPoolTaskRunner(max_workers=4)."
-        raise TypeError(msg)
+        raise errors.OptionTypeError(msg)
     return runner
 
 
 def _checked_run_name(name: str | Callable[[], str] | None) -> str | Callable[[], str] | None:
     if name is not None and not isinstance(name, str) and not callable(name):
         msg = f"flow_run_name is {name!r}; use a template such as 'etl-{{day}}' or a function."
-        raise TypeError(msg)
+        raise errors.OptionTypeError(msg)
     if inspect.iscoroutinefunction(name):
         msg = "flow_run_name is an async function; use a sync one."
-        raise TypeError(msg)
+        raise errors.OptionTypeError(msg)
     return name
-
-
-def _hooks(hooks: Iterable[FlowHook] | None, option: str) -> list[FlowHook]:
-    if hooks is None:
-        return []
-    if callable(hooks):
-        msg = f"{option} is {hooks!r}; use a list: {option}=[{getattr(hooks, '__name__', 'hook')}]."
-        raise TypeError(msg)
-    made = list(hooks)
-    for hook in made:
-        if not callable(hook):
-            msg = f"{option} has {hook!r}; use functions of (flow, flow_run, state)."
-            raise TypeError(msg)
-    return made
 
 
 class FlowDecorator:
@@ -789,13 +840,18 @@ class FlowDecorator:
           results must be fit to be pickled. Default: False.
 
         Raises:
-            TypeError: An option does not fit.
-            ValueError: The name has a character that is not allowed.
+            OptionTypeError: An option does not fit.
+            OptionValueError: The name has a character that is not allowed.
             ReservedArgumentError: A parameter has a name that every call takes already.
         """
+        _options.refuse_unknown(options, _OPTIONS, "@flow")
 
         def decorate(fn: Callable[..., Any]) -> Flow[..., Any]:
-            return Flow(fn, **options)
+            try:
+                return Flow(fn, **options)
+            except errors.HeadgateError as error:
+                _trim(error)
+                raise
 
         return decorate if fn is None else decorate(fn)
 

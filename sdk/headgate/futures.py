@@ -5,16 +5,19 @@ from __future__ import annotations
 import concurrent.futures
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
 
+from headgate import _options
 from headgate.core import errors
 from headgate.core.clock import SystemClock
 from headgate.states import State, get_state_exception
 
 if TYPE_CHECKING:
+    from headgate._distributed_future import DistributedFuture
     from headgate.engine.effects import Steps
 
 __all__ = [
+    "DistributedFuture",
     "DoneAndNotDoneFutures",
     "FlowRunFuture",
     "Future",
@@ -107,6 +110,7 @@ class Future(Generic[R]):
         """Block until the run has ended, or for so many seconds."""
         if self._ended.done():
             return
+        _options.checked_seconds(timeout, "timeout")
         self._make_way()
         from headgate.engine import effects
 
@@ -115,7 +119,18 @@ class Future(Generic[R]):
         except concurrent.futures.TimeoutError:
             return
 
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
+    @overload
+    def result(self, timeout: float | None = None, raise_on_failure: Literal[True] = True) -> R: ...
+
+    @overload
+    def result(
+        self, timeout: float | None = None, *, raise_on_failure: bool
+    ) -> R | BaseException: ...
+
+    @overload
+    def result(self, timeout: float | None, raise_on_failure: bool) -> R | BaseException: ...
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         """Block until the run has ended, and return its result.
 
         Args:
@@ -125,12 +140,17 @@ class Future(Generic[R]):
         Raises:
             TimeoutError: The run has not ended in time.
         """
-        self.wait(timeout)
-        self._demand(timeout)
-        return self.state.result(raise_on_failure)
+        try:
+            self.wait(timeout)
+            self._demand(timeout)
+            return self.state.result(raise_on_failure)
+        except BaseException as error:
+            _trim(error)
+            raise
 
     async def wait_async(self, timeout: float | None = None) -> None:
         """Await the end of the run; see ``wait``."""
+        _options.checked_seconds(timeout, "timeout")
         from headgate.engine import effects
 
         try:
@@ -138,11 +158,32 @@ class Future(Generic[R]):
         except TimeoutError:
             return
 
-    async def result_async(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:
+    @overload
+    async def result_async(
+        self, timeout: float | None = None, raise_on_failure: Literal[True] = True
+    ) -> R: ...
+
+    @overload
+    async def result_async(
+        self, timeout: float | None = None, *, raise_on_failure: bool
+    ) -> R | BaseException: ...
+
+    @overload
+    async def result_async(
+        self, timeout: float | None, raise_on_failure: bool
+    ) -> R | BaseException: ...
+
+    async def result_async(
+        self, timeout: float | None = None, raise_on_failure: bool = True
+    ) -> Any:
         """Await the result of the run; see ``result``."""
-        await self.wait_async(timeout)
-        self._demand(timeout)
-        return await self.state.aresult(raise_on_failure)
+        try:
+            await self.wait_async(timeout)
+            self._demand(timeout)
+            return await self.state.aresult(raise_on_failure)
+        except BaseException as error:
+            _trim(error)
+            raise
 
     aresult = result_async
 
@@ -236,7 +277,20 @@ class FutureList(list[Future[T]]):
         """Block until all have ended, or for so many seconds."""
         wait(self, timeout)
 
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[T]:
+    @overload
+    def result(
+        self, timeout: float | None = None, raise_on_failure: Literal[True] = True
+    ) -> list[T]: ...
+
+    @overload
+    def result(
+        self, timeout: float | None = None, *, raise_on_failure: bool
+    ) -> list[T | BaseException]: ...
+
+    @overload
+    def result(self, timeout: float | None, raise_on_failure: bool) -> list[T | BaseException]: ...
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         """Block until all have ended, and return their results in order.
 
         Args:
@@ -247,7 +301,7 @@ class FutureList(list[Future[T]]):
             TimeoutError: They have not all ended in time.
         """
         deadline = None if timeout is None else _clock.monotonic() + timeout
-        results: list[T] = []
+        results: list[Any] = []
         for future in self:
             left = None if deadline is None else max(0.0, deadline - _clock.monotonic())
             results.append(future.result(left, raise_on_failure))
@@ -261,13 +315,32 @@ class DoneAndNotDoneFutures(NamedTuple):
     not_done: set[Future[Any]]
 
 
+def _trim(error: BaseException) -> None:
+    from headgate.logging import tracebacks  # only who fails pays
+
+    tracebacks.trim(error)
+
+
+def _futures(given: Iterable[Future[T]]) -> set[Future[T]]:
+    several: Any = given
+    if not isinstance(several, Iterable):
+        several = [several]
+    made = set(cast("Iterable[Any]", several))
+    for future in made:
+        if not isinstance(future, Future):
+            msg = f"futures has {future!r}; use a list of what submit returned."
+            raise errors.OptionTypeError(msg)
+    return made
+
+
 def wait(futures: Iterable[Future[Any]], timeout: float | None = None) -> DoneAndNotDoneFutures:
     """Block until all have ended, or for so many seconds.
 
     Returns:
         Those that have ended, and those that have not.
     """
-    waited = set(futures)
+    waited = _futures(futures)
+    _options.checked_seconds(timeout, "timeout")
     deadline = None if timeout is None else _clock.monotonic() + timeout
     for future in waited:
         future.wait(None if deadline is None else max(0.0, deadline - _clock.monotonic()))
@@ -289,7 +362,8 @@ def as_completed(futures: Iterable[Future[R]], timeout: float | None = None) -> 
 
     from headgate.engine import blocking
 
-    waited = set(futures)
+    waited = _futures(futures)
+    _options.checked_seconds(timeout, "timeout")
     ended: queue.SimpleQueue[Future[R]] = queue.SimpleQueue()
     for future in waited:
         future._make_way()  # pyright: ignore[reportPrivateUsage]  # of this module
@@ -331,3 +405,13 @@ def resolve_futures_to_results(value: Any) -> Any:
             msg = f"The run {future.run_id} is {future.state.name} and has no result."
             raise errors.UnfinishedRun(msg, future.state)
     return resolve.values_of(value) if upstream.replace else value
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DistributedFuture":
+        # It builds on the futures here, and loads what only background tasks need.
+        from headgate import _distributed_future
+
+        return _distributed_future.DistributedFuture
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

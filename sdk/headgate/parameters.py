@@ -22,6 +22,8 @@ from headgate.core import errors
 if typing.TYPE_CHECKING:
     import pydantic
 
+    from headgate._parameter_schemas import ParameterSchema
+
 __all__ = [
     "MAX_PARAMETER_BYTES",
     "RESERVED",
@@ -30,7 +32,7 @@ __all__ = [
     "encode",
     "encode_leniently",
     "jsonable",
-    "without_json",
+    "record",
 ]
 
 #: Arguments of a call that Headgate takes itself.
@@ -38,6 +40,8 @@ RESERVED = frozenset({"return_state", "wait_for"})
 #: The longest JSON text of one parameter that is sent.
 MAX_PARAMETER_BYTES = 512 * 1024
 _MAX_REPR_CHARACTERS = 10_000
+#: What pydantic writes in the place of a secret.
+_MASK = "*" * 10
 
 #: Values of exactly these types fit their annotation and need no coercion.
 _PLAIN: frozenset[type] = frozenset(
@@ -237,7 +241,7 @@ class Signature:
             self._annotations = _evaluated(self._fn, self.raw)
         return self._annotations
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> ParameterSchema:
         """Return the JSON Schema of the parameters, with ``position`` and descriptions."""
         from headgate import _parameter_models, _parameter_schemas  # loads pydantic
 
@@ -263,12 +267,16 @@ def encode(parameters: Mapping[str, Any], *, plain: bool = False) -> dict[str, s
         plain: Whether others have to read them, so that no payload codec goes over them.
 
     Raises:
-        ParameterTypeError: A value has no JSON form, or one that is too long.
+        ParameterTypeError: A value has no JSON form, one that is too long, or secrets in it, which
+            JSON masks.
     """
     texts: dict[str, str] = {}
     for name, value in parameters.items():
         try:
             text = _text(value)
+            masked = _masked(value, text)
+            if masked is not None:
+                raise errors.ParameterTypeError(masked)
             texts[name] = text if plain else payloads.encode_text(text)
         except errors.ParameterTypeError as problem:
             msg = f"Parameter {name!r} cannot be sent: {problem}"
@@ -276,35 +284,50 @@ def encode(parameters: Mapping[str, Any], *, plain: bool = False) -> dict[str, s
     return texts
 
 
+class Recorded(typing.NamedTuple):
+    """Parameters as the record of a run has them.
+
+    Attributes:
+        texts: The JSON text of each.
+        warnings: One for each that became its ``repr``.
+        lossy: The names of those that cannot be read back: these, and those with masked secrets.
+    """
+
+    texts: dict[str, str]
+    warnings: list[str]
+    lossy: list[str]
+
+
+def record(parameters: Mapping[str, Any]) -> Recorded:
+    """Turn parameters into JSON texts, for the record of a run in this process.
+
+    Secrets are masked there, as they should be; a value without JSON form becomes its ``repr``.
+    """
+    made = Recorded({}, [], [])
+    for name, value in parameters.items():
+        try:
+            text = _text(value)
+        except errors.ParameterTypeError as problem:
+            text = json.dumps(_short_repr(value))
+            made.warnings.append(f"Parameter {name!r} is recorded as its repr: {problem}")
+            made.lossy.append(name)
+        else:
+            if _masked(value, text) is not None:
+                made.lossy.append(name)
+        made.texts[name] = payloads.encode_text(text)
+    return made
+
+
 def encode_leniently(
     parameters: Mapping[str, Any],
 ) -> tuple[dict[str, str], list[str]]:
-    """Turn parameters into JSON texts, for the record of a run in this process.
+    """Turn parameters into JSON texts as ``record`` does.
 
     Returns:
-        The texts, where a value without JSON form became its ``repr``, and one warning for
-        each such value.
+        The texts, and the warnings.
     """
-    texts: dict[str, str] = {}
-    warnings: list[str] = []
-    for name, value in parameters.items():
-        try:
-            texts[name] = payloads.encode_text(_text(value))
-        except errors.ParameterTypeError as problem:
-            texts[name] = payloads.encode_text(json.dumps(_short_repr(value)))
-            warnings.append(f"Parameter {name!r} is recorded as its repr: {problem}")
-    return texts, warnings
-
-
-def without_json(parameters: Mapping[str, Any]) -> list[str]:
-    """Return the names of parameters that ``encode_leniently`` turns into their ``repr``."""
-    found: list[str] = []
-    for name, value in parameters.items():
-        try:
-            _text(value)
-        except errors.ParameterTypeError:
-            found.append(name)
-    return found
+    made = record(parameters)
+    return made.texts, made.warnings
 
 
 def decode(texts: Mapping[str, str]) -> dict[str, Any]:
@@ -337,6 +360,15 @@ def _text(value: Any) -> str:
         )
         raise errors.ParameterTypeError(msg)
     return text
+
+
+def _masked(value: Any, text: str) -> str | None:
+    """Say what of a value is masked in its JSON text; None where the text has all of it."""
+    if _MASK not in text or type(value) is str:
+        return None
+    from headgate import _parameter_models  # loads pydantic
+
+    return _parameter_models.masked(value)
 
 
 def _plain_text(value: Any) -> str | None:

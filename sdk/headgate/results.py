@@ -19,10 +19,10 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from headgate import _options, payloads, serializers, settings
 from headgate import _result_cache as caches
 from headgate import _result_storage as storages
 from headgate import context as contexts
-from headgate import payloads, serializers, settings
 from headgate._result_records import ResultRecord, ResultRecordMetadata
 from headgate.core import errors, states
 from headgate.serializers import Serializer
@@ -188,6 +188,7 @@ class ResultStore:
         Raises:
             HeadgateError: It cannot be read.
         """
+        _options.checked_text(key, "key")
         place = (self.metadata_storage or self.result_storage).identity()
         record: ResultRecord[Any] | None = self._cache.get(place, key)
         if record is None:
@@ -249,9 +250,11 @@ class ResultStore:
             key: Where it will be found. Default: a new one.
             expiration: Until when it may be used, with a time zone. Default: for ever.
         """
+        _options.checked_time(expiration, "expiration")
         if expiration is not None and expiration.tzinfo is None:
             msg = f"expiration is {expiration!r}, without a time zone; use e.g. tzinfo=UTC."
-            raise ValueError(msg)
+            raise errors.OptionValueError(msg)
+        _options.checked_text(key, "key")
         apart = self.metadata_storage is not None
         identity = self.result_storage.identity()
         block_id = identity.removeprefix("block:") if identity.startswith("block:") else None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+from headgate import _options
 from headgate.core import clock, deployments, errors
 
 __all__ = ["Cron", "Interval", "RRule", "Schedule", "construct"]
@@ -58,7 +59,10 @@ def Cron(  # noqa: N802  # a constructor by the name that users know
     Raises:
         InvalidArgument: The expression or the time zone is wrong.
     """
-    rule = deployments.CronRule(expression=cron, time_zone=timezone or "UTC", day_or=day_or)
+    _options.checked_flag(day_or, "day_or")
+    rule = deployments.CronRule(
+        expression=_text(cron, "cron"), time_zone=_zone(timezone), day_or=day_or
+    )
     return _schedule(rule, active, parameters, slug, max_scheduled_runs)
 
 
@@ -87,11 +91,14 @@ def Interval(  # noqa: N802  # a constructor by the name that users know
     Raises:
         InvalidArgument: The interval or the time zone is wrong.
     """
-    anchor = anchor_date or clock.process_clock.now()
+    anchor = clock.process_clock.now() if anchor_date is None else anchor_date
+    if not isinstance(anchor, datetime):
+        msg = f"anchor_date is {anchor!r}; use a datetime."
+        raise errors.OptionTypeError(msg)
     if anchor.tzinfo is None:
         anchor = anchor.replace(tzinfo=UTC)
     rule = deployments.IntervalRule(
-        interval_seconds=_seconds(interval), anchor_time=anchor, time_zone=timezone or "UTC"
+        interval_seconds=_seconds(interval), anchor_time=anchor, time_zone=_zone(timezone)
     )
     return _schedule(rule, active, parameters, slug, max_scheduled_runs)
 
@@ -118,7 +125,7 @@ def RRule(  # noqa: N802  # a constructor by the name that users know
     Raises:
         InvalidArgument: The rule or the time zone is wrong.
     """
-    rule = deployments.RecurrenceRule(rule=rrule, time_zone=timezone or "UTC")
+    rule = deployments.RecurrenceRule(rule=_text(rrule, "rrule"), time_zone=_zone(timezone))
     return _schedule(rule, active, parameters, slug, max_scheduled_runs)
 
 
@@ -171,6 +178,9 @@ def construct(
     if schedule is not None:
         return [_normalised(schedule)]
     if schedules is not None:
+        if not isinstance(schedules, Iterable) or isinstance(schedules, Mapping | str | bytes):
+            msg = f"schedules is {schedules!r}; use a list, e.g. [Cron('0 9 * * *')]."
+            raise errors.OptionTypeError(msg)
         return [_normalised(item) for item in schedules]
     if interval is not None:
         return [Interval(item, anchor_date, timezone) for item in _several(interval)]
@@ -208,6 +218,8 @@ def _of_mapping(item: dict[str, Any]) -> Schedule:
     make = {"cron": Cron, "interval": Interval, "rrule": RRule}[kinds[0]]
     try:
         return make(item[kinds[0]], **options)
+    except errors.HeadgateError:
+        raise
     except TypeError as problem:
         raise errors.InvalidArgument.of("schedules", f"{item!r} does not fit: {problem}.") from None
 
@@ -224,13 +236,27 @@ def _schedule(
     violations = rules.validate(rule)
     if violations:
         raise errors.InvalidArgument(violations)
+    if max_scheduled_runs is not None and type(max_scheduled_runs) is not int:
+        msg = f"max_scheduled_runs is {max_scheduled_runs!r}; use a whole number."
+        raise errors.OptionTypeError(msg)
     return Schedule(
         rule=rule,
-        active=active,
-        parameters=dict(parameters or {}),
-        slug=slug,
+        active=_options.checked_flag(active, "active"),
+        parameters=_options.checked_mapping(parameters, "parameters"),
+        slug=_options.checked_text(slug, "slug"),
         max_scheduled_runs=max_scheduled_runs or deployments.MAX_SCHEDULED_RUNS,
     )
+
+
+def _text(value: Any, option: str) -> str:
+    if not isinstance(value, str):
+        msg = f"{option} is {value!r}; use a text."
+        raise errors.OptionTypeError(msg)
+    return value
+
+
+def _zone(name: Any) -> str:
+    return "UTC" if name is None else _text(name, "timezone") or "UTC"
 
 
 def _seconds(interval: timedelta | float | str) -> float:
@@ -245,4 +271,7 @@ def _seconds(interval: timedelta | float | str) -> float:
             raise errors.InvalidArgument.of(
                 "interval", f"must be a timedelta, seconds or ISO 8601 text, not {interval!r}."
             ) from None
+    if isinstance(interval, bool) or not isinstance(interval, int | float):
+        msg = f"interval is {interval!r}; use a timedelta, seconds or ISO 8601 text."
+        raise errors.OptionTypeError(msg)
     return float(interval)

@@ -28,6 +28,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, TypeVar, cast, dataclass_transform
 
+from headgate import _options
 from headgate.core import errors
 
 __all__ = [
@@ -78,7 +79,7 @@ class Serializer(abc.ABC, Generic[D]):
         name = options.get("type")
         if not isinstance(name, str):
             msg = "Serializer is made by its type, as in Serializer(type='json'); give one."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
         return object.__new__(_class_of(name))
 
     @abc.abstractmethod
@@ -168,12 +169,14 @@ class JSONSerializer(Serializer[Any]):
 
     def __post_init__(self) -> None:
         """Check that there is such a module, and that the functions have one place each."""
+        _options.checked_mapping(self.dumps_kwargs, "dumps_kwargs")
+        _options.checked_mapping(self.loads_kwargs, "loads_kwargs")
         _module(self.jsonlib, "jsonlib", ("dumps", "loads"))
         for option, place, given in (
             ("default", "object_encoder", self.dumps_kwargs),
             ("object_hook", "object_decoder", self.loads_kwargs),
         ):
-            if option in given:
+            if option in (given or {}):
                 msg = f"{option} is given by {place}; leave it away from the further arguments."
                 raise errors.ConfigurationError(msg)
 
@@ -183,7 +186,7 @@ class JSONSerializer(Serializer[Any]):
         Raises:
             SerializationError: JSON cannot say it.
         """
-        kwargs = dict(self.dumps_kwargs)
+        kwargs = dict(self.dumps_kwargs or {})
         if self.object_encoder:
             kwargs["default"] = _function(self.object_encoder)
         try:
@@ -198,7 +201,7 @@ class JSONSerializer(Serializer[Any]):
         Raises:
             SerializationError: They are no JSON, or of classes that are not here.
         """
-        kwargs = dict(self.loads_kwargs)
+        kwargs = dict(self.loads_kwargs or {})
         if self.object_decoder:
             kwargs["object_hook"] = _function(self.object_decoder)
         module = _module(self.jsonlib, "jsonlib", ("dumps", "loads"))
@@ -271,14 +274,14 @@ def resolve_serializer(serializer: Serializer[Any] | str) -> Serializer[Any]:
     """Return a serializer that was given as such, or by its type.
 
     Raises:
-        TypeError: It is neither.
+        OptionTypeError: It is neither.
         ConfigurationError: There is no such type.
     """
     if isinstance(serializer, Serializer):
         return serializer
     if not isinstance(serializer, str):
         msg = f"{serializer!r} is no serializer; use e.g. 'pickle', 'json' or 'compressed/json'."
-        raise TypeError(msg)
+        raise errors.OptionTypeError(msg)
     return serializer_from_config({"type": serializer})
 
 
@@ -353,6 +356,7 @@ def _class_of(name: str) -> type[Serializer[Any]]:
 
 
 def _module(name: str, option: str, functions: tuple[str, ...]) -> Any:
+    _options.required_text(name, option)
     try:
         module = importlib.import_module(name)
     except ImportError as error:

@@ -78,7 +78,8 @@ class Settings:
         flows_default_retries: Retries of flows that do not say.
         flows_default_retry_delay_seconds: Their waiting time.
         flow_run_execute_sigterm_behavior: What SIGTERM without a request to cancel makes of a
-            deployed run: ``crash`` ends it, ``reschedule`` sends it back to its queue.
+            deployed run: ``crash`` ends it, ``reschedule`` sends it back to its queue. None:
+            ``reschedule`` where the flow is durable, else ``crash``.
         logging_colors: Whether lines on a terminal are coloured.
         logging_config_path: A file for ``logging.config.dictConfig`` that replaces the set-up of
             the loggers. None: ``logging.yml`` in the home folder, if there is one.
@@ -131,7 +132,7 @@ class Settings:
     events_worker_max_queue_size: int = 10_000
     flows_default_retries: int = 0
     flows_default_retry_delay_seconds: float = 0.0
-    flow_run_execute_sigterm_behavior: str = "crash"
+    flow_run_execute_sigterm_behavior: str | None = None
     logging_colors: bool = True
     logging_config_path: Path | None = None
     logging_extra_loggers: str = ""
@@ -322,7 +323,7 @@ def name_of(key: str) -> str:
     Raises:
         InvalidArgument: There is no such setting.
     """
-    name = _NAMES.get(key.upper(), key.lower())
+    name = _NAMES.get(str(key).upper(), str(key).lower())
     if name not in _FIELDS:
         raise invalid(key, "is not a setting; `headgate config view` lists them")
     return name
@@ -392,6 +393,10 @@ def temporary_settings(
         InvalidArgument: There is no such setting, or the value does not fit it.
     """
     global _overrides
+    for option, given in (("updates", updates), ("set_defaults", set_defaults)):
+        if given is not None and not isinstance(given, Mapping):
+            msg = f"{option} is {given!r}; use a dictionary of settings by name."
+            raise errors.OptionTypeError(msg)
     changed: dict[str, Any] = {}
     if set_defaults:
         unset = {item.name for item in sources() if item.source == "default"}
@@ -432,6 +437,9 @@ def use_profile(
     """
     global _overrides, _profile
     before = _overrides, _profile
+    if not isinstance(profile, str | Profile):
+        msg = f"profile is {profile!r}; use the name of a profile."
+        raise errors.OptionTypeError(msg)
     values = profile.settings if isinstance(profile, Profile) else load_profiles().get(profile)
     held = dict(_overrides) if include_current_context else {}
     if override_environment_variables:

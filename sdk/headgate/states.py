@@ -11,8 +11,9 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeGuard, TypeVar, cast
+from typing import Any, Generic, Literal, TypeGuard, TypeVar, cast, overload
 
+from headgate import _options
 from headgate.core import errors, ids, states
 from headgate.core.clock import process_clock as _clock
 from headgate.core.record import record
@@ -78,6 +79,16 @@ class State(states.State, Generic[R]):
         """The same as ``details``."""
         return self.details
 
+    @overload
+    def result(
+        self, raise_on_failure: Literal[True] = True, retry_result_failure: bool = True
+    ) -> R: ...
+
+    @overload
+    def result(
+        self, raise_on_failure: bool, retry_result_failure: bool = True
+    ) -> R | BaseException: ...
+
     def result(self, raise_on_failure: bool = True, retry_result_failure: bool = True) -> Any:
         """Return the result of the run.
 
@@ -103,7 +114,11 @@ class State(states.State, Generic[R]):
         if self.type is not StateType.COMPLETED:
             exception = get_state_exception(self)
             if raise_on_failure:
-                raise exception
+                try:
+                    raise exception
+                except BaseException:
+                    _trim(exception)
+                    raise
             return exception
         kept = self.payload if isinstance(self.data, _NotKept) else self.data
         if kept is self.data and not isinstance(kept, states.Payload):
@@ -114,6 +129,16 @@ class State(states.State, Generic[R]):
         from headgate import results  # loads what reads results
 
         return results.read_payload(kept, retry=retry_result_failure)
+
+    @overload
+    async def aresult(
+        self, raise_on_failure: Literal[True] = True, retry_result_failure: bool = True
+    ) -> R: ...
+
+    @overload
+    async def aresult(
+        self, raise_on_failure: bool, retry_result_failure: bool = True
+    ) -> R | BaseException: ...
 
     async def aresult(
         self, raise_on_failure: bool = True, retry_result_failure: bool = True
@@ -299,11 +324,13 @@ def Paused(  # noqa: N802  # a state's name
         **fields: ``name``, ``message``.
 
     Raises:
-        ValueError: Both a time and a timeout are given.
+        OptionValueError: Both a time and a timeout are given.
     """
     if timeout_seconds is not None and pause_expiration_time is not None:
         msg = "A pause ends after a timeout or at a time, not both; give one of them."
-        raise ValueError(msg)
+        raise errors.OptionValueError(msg)
+    _options.checked_seconds(timeout_seconds, "timeout_seconds")
+    _options.checked_time(pause_expiration_time, "pause_expiration_time")
     if timeout_seconds is not None:
         pause_expiration_time = _clock.now() + timedelta(seconds=timeout_seconds)
     details = StateDetails(
@@ -380,6 +407,13 @@ _WRAPPERS: dict[StateType, type[errors.RunEndedError]] = {
 }
 
 
+def _trim(error: BaseException) -> None:
+    """Let the traceback show the code of the user first."""
+    from headgate.logging import tracebacks  # only who fails pays
+
+    tracebacks.trim(error)
+
+
 def get_state_exception(state: State[Any]) -> BaseException:
     """Return what made a run fail, crash or be cancelled.
 
@@ -387,12 +421,12 @@ def get_state_exception(state: State[Any]) -> BaseException:
     ``CancelledRun`` with the message of the state.
 
     Raises:
-        ValueError: The run did not end this way.
+        OptionValueError: The run did not end this way.
     """
     wrapper = _WRAPPERS.get(state.type)
     if wrapper is None:
         msg = f"The run is {state.name}; only one that failed, crashed or was cancelled has an "
-        raise ValueError(msg + "exception.")
+        raise errors.OptionValueError(msg + "exception.")
     data = state.data
     if isinstance(data, states.Payload):
         data = _restored(data)
@@ -423,4 +457,9 @@ def _restored(kept: states.Payload) -> Any:
 def raise_state_exception(state: State[Any]) -> None:
     """Raise what made a run fail, crash or be cancelled; do nothing if it did not."""
     if state.type in _WRAPPERS:
-        raise get_state_exception(state)
+        exception = get_state_exception(state)
+        try:
+            raise exception
+        except BaseException:
+            _trim(exception)
+            raise

@@ -17,7 +17,9 @@ from typing import (
     NoReturn,
     ParamSpec,
     SupportsIndex,
+    TypedDict,
     TypeVar,
+    Unpack,
     cast,
     overload,
 )
@@ -42,6 +44,7 @@ P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 SelfT = TypeVar("SelfT")
+BoundP = ParamSpec("BoundP")
 
 #: Hears of a state of a task run; may be async.
 TaskHook = Callable[["Task[..., Any]", "TaskRun", State[Any]], Any]
@@ -50,7 +53,40 @@ RetryCondition = Callable[["Task[..., Any]", "TaskRun", State[Any]], Any]
 TransactionHook = Callable[..., Any]
 #: Makes the key of a call; None: it is not cached.
 CacheKeyFn = Callable[["contexts.TaskRunContext", dict[str, Any]], str | None]
-Hook = TypeVar("Hook", bound=Callable[..., Any])
+
+if TYPE_CHECKING:
+
+    class TaskOptions(TypedDict, total=False):
+        """The options of ``task``, for type checkers; ``Task.__init__`` has them with defaults."""
+
+        name: str | None
+        description: str | None
+        tags: Iterable[str] | None
+        version: str | None
+        task_run_name: str | Callable[..., Any] | None
+        retries: int | None
+        retry_delay_seconds: RetryDelay | None
+        retry_jitter_factor: float | None
+        retry_condition_fn: RetryCondition | None
+        cache_policy: CachePolicy | NotSet | None
+        cache_key_fn: CacheKeyFn | None
+        cache_expiration: datetime.timedelta | None
+        persist_result: bool | None
+        result_storage: Any
+        result_storage_key: str | None
+        result_serializer: Serializer[Any] | str | None
+        cache_result_in_memory: bool
+        refresh_cache: bool | None
+        timeout_seconds: float | datetime.timedelta | None
+        isolate: bool
+        log_prints: bool | None
+        on_completion: Iterable[TaskHook] | None
+        on_failure: Iterable[TaskHook] | None
+        on_running: Iterable[TaskHook] | None
+        on_rollback: Iterable[TransactionHook] | None
+        on_commit: Iterable[TransactionHook] | None
+        viz_return_value: Any
+
 
 _RESULT_OPTIONS = tuple(field.name for field in dataclasses.fields(TaskResults))
 
@@ -98,35 +134,36 @@ class Task(Generic[P, R]):
         """Make a task of a function; see ``task`` for the options.
 
         Raises:
-            TypeError: An option does not fit.
+            OptionTypeError: An option does not fit.
             ConfigurationError: There is no serializer of the type given.
             ReservedArgumentError: A parameter has a name that every call takes already.
         """
         if not callable(fn) and not isinstance(fn, (staticmethod, classmethod)):
             msg = f"A task is made of a function, not of {fn!r}; decorate a function."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
         self._wrapper: type[Any] | None = None
         if isinstance(fn, (staticmethod, classmethod)):
             self._wrapper = type(cast("Any", fn))
             fn = cast("Callable[P, R]", cast("Any", fn).__func__)
         self.fn: Callable[P, R] = fn
         self.name: str = _options.checked_name(name) or _name_of(fn)
+        description = _options.checked_text(description, "description")
         self.description = description if description is not None else inspect.getdoc(fn)
-        self.tags = frozenset([tags] if isinstance(tags, str) else tags or ())
+        self.tags = _options.checked_tags(tags)
         self._sorted_tags = tuple(sorted(self.tags))
-        self.version = version
+        self.version = _options.checked_text(version, "version")
         self.task_run_name = task_run_name
         self._check_task_run_name()
         self._set_retries(retries, retry_delay_seconds, retry_jitter_factor)
         self.retry_condition_fn = _options.checked_condition(retry_condition_fn, "task")
         self.timeout_seconds = _options.timeout_in_seconds(timeout_seconds)
         self.isolate = isolate
-        self.log_prints = log_prints
-        self.on_completion_hooks = _hooks(on_completion, "on_completion")
-        self.on_failure_hooks = _hooks(on_failure, "on_failure")
-        self.on_running_hooks = _hooks(on_running, "on_running")
-        self.on_rollback_hooks = _hooks(on_rollback, "on_rollback", "(transaction)")
-        self.on_commit_hooks = _hooks(on_commit, "on_commit", "(transaction)")
+        self.log_prints = _options.checked_choice(log_prints, "log_prints")
+        self.on_completion_hooks = _options.checked_hooks(on_completion, "on_completion", "task")
+        self.on_failure_hooks = _options.checked_hooks(on_failure, "on_failure", "task")
+        self.on_running_hooks = _options.checked_hooks(on_running, "on_running", "task")
+        self.on_rollback_hooks = _options.checked_hooks(on_rollback, "on_rollback", "transaction")
+        self.on_commit_hooks = _options.checked_hooks(on_commit, "on_commit", "transaction")
         self._set_results(
             TaskResults(
                 cache_policy=cache_policy,
@@ -193,18 +230,18 @@ class Task(Generic[P, R]):
         name = self.task_run_name
         if name is not None and not isinstance(name, str) and not callable(name):
             msg = f"task_run_name is {name!r}; use a template such as 'load-{{day}}' or a function."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
 
     def _check_isolate(self) -> None:
         if type(self.isolate) is not bool:
             msg = f"isolate is {self.isolate!r}; use True or False."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
         if self.isolate and (self.isgenerator or self.isasyncgenerator):
             msg = (
                 f"Task {self.name!r} is a generator and cannot be isolated, for what it yields "
                 "is wanted here; return a list, or leave isolate away."
             )
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
 
     # --- What it is ---
 
@@ -255,14 +292,14 @@ class Task(Generic[P, R]):
         """Return the name of a run by ``task_run_name``; a coroutine where that is async.
 
         Raises:
-            KeyError: The template names a parameter that the task does not have.
-            TypeError: The function did not return a name.
+            OptionValueError: The template names a parameter that the task does not have.
+            OptionTypeError: The function did not return a name.
         """
         template = self.task_run_name
         if template is None:
             return context.name
         if isinstance(template, str):
-            return template.format(**context.parameters)
+            return _options.run_name(template, context.parameters, "task", self.name)
         if "parameters" in inspect.signature(template).parameters:
             name = template(parameters=context.parameters)
         else:
@@ -273,11 +310,11 @@ class Task(Generic[P, R]):
         """Return what ``task_run_name`` returned.
 
         Raises:
-            TypeError: It is no name.
+            OptionTypeError: It is no name.
         """
         if not isinstance(name, str):
             msg = f"task_run_name of task {self.name!r} returned {name!r}; return a text."
-            raise TypeError(msg)
+            raise errors.OptionTypeError(msg)
         return name
 
     def hooks_for(self, state: State[Any]) -> list[TaskHook]:
@@ -335,12 +372,25 @@ class Task(Generic[P, R]):
             UpstreamTaskError: A future that was passed did not complete.
             Exception: What the function raised, when no retry is left.
         """
-        return _engine().call(self, args, kwargs, wait_for, return_state=return_state)
+        try:
+            return _engine().call(self, args, kwargs, wait_for, return_state=return_state)
+        except BaseException as error:
+            _trim(error)
+            raise
+
+    @overload
+    def submit(
+        self: Task[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> State[T]: ...
 
     @overload
     def submit(
         self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any
-    ) -> State[Any]: ...
+    ) -> State[R]: ...
 
     @overload
     def submit(
@@ -386,8 +436,17 @@ class Task(Generic[P, R]):
 
     @overload
     def map(
+        self: Task[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: Any = None,
+        **kwargs: Any,
+    ) -> list[State[T]]: ...
+
+    @overload
+    def map(
         self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any
-    ) -> list[State[Any]]: ...
+    ) -> list[State[R]]: ...
 
     @overload
     def map(
@@ -450,7 +509,15 @@ class Task(Generic[P, R]):
 
     # --- In the background ---
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> DistributedFuture[Any]:
+    @overload
+    def delay(
+        self: Task[BoundP, Coroutine[Any, Any, T]], *args: BoundP.args, **kwargs: BoundP.kwargs
+    ) -> DistributedFuture[T]: ...
+
+    @overload
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> DistributedFuture[R]: ...
+
+    def delay(self, *args: Any, **kwargs: Any) -> DistributedFuture[Any]:
         """Have the task run by whoever serves it, in another process; does not wait.
 
         Args:
@@ -465,6 +532,24 @@ class Task(Generic[P, R]):
             SerializationError: An argument cannot be sent.
         """
         return self.apply_async(args, kwargs)
+
+    @overload
+    def apply_async(
+        self: Task[..., Coroutine[Any, Any, T]],
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        wait_for: Any = None,
+        dependencies: Any = None,
+    ) -> DistributedFuture[T]: ...
+
+    @overload
+    def apply_async(
+        self,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        wait_for: Any = None,
+        dependencies: Any = None,
+    ) -> DistributedFuture[R]: ...
 
     def apply_async(
         self,
@@ -488,7 +573,10 @@ class Task(Generic[P, R]):
         from headgate import _distributed_future
         from headgate.engine import background, effects, resolve, visualizing
 
-        given, named = tuple(args or ()), dict(kwargs or {})
+        if args is not None and (isinstance(args, str) or not isinstance(args, Iterable)):
+            msg = f"args is {args!r}; use a list or tuple of arguments."
+            raise errors.OptionTypeError(msg)
+        given, named = tuple(args or ()), _options.checked_mapping(kwargs, "kwargs")
         parameters = self.signature.bind(given, named)
         drawing = visualizing.current()
         if drawing is not None:
@@ -513,16 +601,23 @@ class Task(Generic[P, R]):
 
     # --- Variants of it ---
 
+    # Of a class method: the first argument is the class.
+    @overload
+    def __get__(
+        self: Task[Concatenate[type[SelfT], BoundP], T], instance: SelfT | None, owner: type[SelfT]
+    ) -> Task[BoundP, T]: ...
+
     @overload
     def __get__(self, instance: None, owner: type[Any]) -> Task[P, R]: ...
 
     @overload
     def __get__(
-        self: Task[Concatenate[SelfT, P], R], instance: SelfT, owner: type[Any] | None = None
-    ) -> Task[P, R]: ...
+        self: Task[Concatenate[SelfT, BoundP], T], instance: SelfT, owner: type[Any] | None = None
+    ) -> Task[BoundP, T]: ...
 
+    # Of a static method.
     @overload
-    def __get__(self, instance: object, owner: type[Any] | None = None) -> Task[..., Any]: ...
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Task[P, R]: ...
 
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         """Bind a task that is a method to its instance or class."""
@@ -537,15 +632,16 @@ class Task(Generic[P, R]):
         bound._use_function()
         return bound
 
-    def with_options(self, **options: Any) -> Task[P, R]:
+    def with_options(self, **options: Unpack[TaskOptions]) -> Task[P, R]:
         """Return a copy of the task with other options.
 
         Args:
             **options: Those of ``task``; the ones that are not given stay as they are.
 
         Raises:
-            TypeError: There is no such option.
+            OptionTypeError: There is no such option.
         """
+        _options.refuse_unknown(options, _OPTIONS, f"Task {self.name!r}")
         count, delay, jitter_factor = self._retry_options
         merged: dict[str, Any] = {
             "name": self.name,
@@ -617,6 +713,16 @@ class Task(Generic[P, R]):
         return f"<Task {self.name!r}>"
 
 
+def _trim(error: BaseException) -> None:
+    from headgate.logging import tracebacks  # only who fails pays
+
+    tracebacks.trim(error)
+
+
+#: The names of what ``task`` may be told.
+_OPTIONS = _options.options_of(cast("Any", Task).__init__)
+
+
 def _arity(signature: inspect.Signature) -> tuple[int, int] | None:
     """Return how many arguments by position fit; None where a call has to be bound to see."""
     least = most = 0
@@ -636,27 +742,6 @@ def _name_of(fn: Any) -> str:
     return "unknown-lambda" if name == "<lambda>" else name
 
 
-def _hooks(
-    hooks: Iterable[Hook] | None, option: str, arguments: str = "(task, task_run, state)"
-) -> list[Hook]:
-    """Check hooks.
-
-    Raises:
-        TypeError: It is not a list, or has something in it that cannot be called.
-    """
-    if hooks is None:
-        return []
-    if callable(hooks):
-        msg = f"{option} is {hooks!r}; use a list: {option}=[{getattr(hooks, '__name__', 'hook')}]."
-        raise TypeError(msg)
-    made = list(hooks)
-    for hook in made:
-        if not callable(hook):
-            msg = f"{option} has {hook!r}; use functions of {arguments}."
-            raise TypeError(msg)
-    return made
-
-
 def _defer_all(task: Any, calls: Iterable[Mapping[str, Any]], wait_for: Any) -> Any:
     from headgate.futures import FutureList
 
@@ -674,7 +759,7 @@ def _task_runner(task: Task[..., Any]) -> Any:
             return drawing
         msg = (
             f"Task {task.name!r} can be submitted within a flow only, for the task runner is the "
-            "flow's; call the task, or submit it in a flow."
+            "flow's; call the task, submit it in a flow, or leave it to a task worker by delay()."
         )
         raise errors.MissingContextError(msg)
     return context.task_runner
@@ -694,40 +779,11 @@ def _engine() -> Any:
 
 
 @overload
-def task(fn: Callable[P, R], /) -> Task[P, R]: ...
+def task(fn: Callable[P, R], /, **options: Unpack[TaskOptions]) -> Task[P, R]: ...
 
 
 @overload
-def task(
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    tags: Iterable[str] | None = None,
-    version: str | None = None,
-    task_run_name: str | Callable[..., Any] | None = None,
-    retries: int | None = None,
-    retry_delay_seconds: RetryDelay | None = None,
-    retry_jitter_factor: float | None = None,
-    retry_condition_fn: RetryCondition | None = None,
-    cache_policy: CachePolicy | NotSet | None = NOT_SET,
-    cache_key_fn: CacheKeyFn | None = None,
-    cache_expiration: datetime.timedelta | None = None,
-    persist_result: bool | None = None,
-    result_storage: Any = None,
-    result_storage_key: str | None = None,
-    result_serializer: Serializer[Any] | str | None = None,
-    cache_result_in_memory: bool = True,
-    refresh_cache: bool | None = None,
-    timeout_seconds: float | datetime.timedelta | None = None,
-    isolate: bool = False,
-    log_prints: bool | None = None,
-    on_completion: Iterable[TaskHook] | None = None,
-    on_failure: Iterable[TaskHook] | None = None,
-    on_running: Iterable[TaskHook] | None = None,
-    on_rollback: Iterable[TransactionHook] | None = None,
-    on_commit: Iterable[TransactionHook] | None = None,
-    viz_return_value: Any = None,
-) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(**options: Unpack[TaskOptions]) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
 def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
@@ -785,12 +841,17 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
       the flow looks at what it returns.
 
     Raises:
-        TypeError: An option does not fit.
+        OptionTypeError: An option does not fit.
         ReservedArgumentError: A parameter has a name that every call takes already.
     """
+    _options.refuse_unknown(options, _OPTIONS, "@task")
 
     def decorate(fn: Callable[..., Any]) -> Task[..., Any]:
-        return Task(fn, **options)
+        try:
+            return Task(fn, **options)
+        except errors.HeadgateError as error:
+            _trim(error)
+            raise
 
     return decorate if fn is None else decorate(fn)
 

@@ -28,6 +28,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
+from headgate import _options
 from headgate import context as contexts
 from headgate.core import errors
 from headgate.engine import effects
@@ -168,7 +169,7 @@ class BaseTransaction:
             default: Returned where it was not set. Without it that is an error.
 
         Raises:
-            ValueError: It was not set, and there is no default.
+            OptionValueError: It was not set, and there is no default.
         """
         around: BaseTransaction | None = self
         while around is not None:
@@ -177,7 +178,7 @@ class BaseTransaction:
             around = around.parent
         if default is ...:
             msg = f"The transaction has no value {name!r}; set it first, or give a default."
-            raise ValueError(msg)
+            raise errors.OptionValueError(msg)
         return default
 
     def get_parent(self) -> BaseTransaction | None:
@@ -512,10 +513,10 @@ def transaction(
         ConfigurationError: It is to be serializable, and nothing can lock its key.
     """
     made = Transaction(
-        key=key,
+        key=_options.checked_text(key, "key"),
         store=_store(key, store),
-        commit_mode=commit_mode and CommitMode(commit_mode),
-        isolation_level=isolation_level and IsolationLevel(isolation_level),
+        commit_mode=_options.one_of(commit_mode, CommitMode, "commit_mode"),
+        isolation_level=_options.one_of(isolation_level, IsolationLevel, "isolation_level"),
         overwrite=overwrite,
         write_on_commit=write_on_commit,
         logger=logger,
@@ -541,10 +542,10 @@ async def atransaction(
         The transaction.
     """
     made = AsyncTransaction(
-        key=key,
+        key=_options.checked_text(key, "key"),
         store=_store(key, store),
-        commit_mode=commit_mode and CommitMode(commit_mode),
-        isolation_level=isolation_level and IsolationLevel(isolation_level),
+        commit_mode=_options.one_of(commit_mode, CommitMode, "commit_mode"),
+        isolation_level=_options.one_of(isolation_level, IsolationLevel, "isolation_level"),
         overwrite=overwrite,
         write_on_commit=write_on_commit,
         logger=logger,
@@ -555,9 +556,15 @@ async def atransaction(
 
 
 def _store(key: str | None, store: ResultStore | None) -> ResultStore | None:
-    if key is None or store is not None:
+    if key is None and store is None:
+        return None
+    from headgate.results import ResultStore, get_result_store
+
+    if store is not None:
+        if not isinstance(store, ResultStore):
+            msg = f"store is {store!r}; use a ResultStore of headgate.results."
+            raise errors.OptionTypeError(msg)
         return store
-    from headgate.results import get_result_store
 
     return get_result_store()
 

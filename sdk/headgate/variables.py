@@ -7,6 +7,8 @@
     Variable.set("batch_size", 100)
     size = Variable.get("batch_size", default=10)
 
+In a coroutine the same calls are awaited, as in ``await Variable.get("batch_size")``.
+
 They are no place for secrets: everybody who may read may see them. Use a ``Secret`` block.
 """
 
@@ -14,8 +16,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from headgate import _calling
 from headgate.core import errors
 
 if TYPE_CHECKING:
@@ -51,6 +54,8 @@ class Variable:
         Raises:
             InvalidArgument: The name is none that a variable can have.
         """
+        if _calling.in_event_loop():
+            return cls.aget(name, default)
         from headgate.client import orchestration
 
         with orchestration.get_client(sync_client=True) as client:
@@ -82,6 +87,8 @@ class Variable:
             AlreadyExists: There is one of this name, and ``overwrite`` is not set.
             InvalidArgument: The name, the value or a tag is wrong.
         """
+        if _calling.in_event_loop():
+            return cast("Variable", cls.aset(name, value, tags, overwrite))
         from headgate.client import orchestration
 
         with orchestration.get_client(sync_client=True) as client:
@@ -117,6 +124,8 @@ class Variable:
         Returns:
             Whether there was one.
         """
+        if _calling.in_event_loop():
+            return cast("bool", cls.aunset(name))
         from headgate.client import orchestration
 
         with orchestration.get_client(sync_client=True) as client:

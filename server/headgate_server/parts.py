@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from headgate.core.clock import Clock
 from headgate_server.services.artifacts import ArtifactService
+from headgate_server.services.block_types import BlockTypeService
 from headgate_server.services.blocks import BlockService
 from headgate_server.services.concurrency_limits import ConcurrencyLimitService
 from headgate_server.services.deployments import DeploymentService
@@ -194,7 +195,8 @@ def _unary_servicers(
         VariableServicer(VariableService(storage, new_id=new_id)),
         ArtifactServicer(ArtifactService(storage, new_id=new_id)),
         BlockServicer(
-            BlockService(storage, encryption=_encryption(settings, storage), new_id=new_id)
+            BlockTypeService(storage, new_id=new_id),
+            BlockService(storage, encryption=_encryption(settings, storage), new_id=new_id),
         ),
         ServerServicer(info),
     )

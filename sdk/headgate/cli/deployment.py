@@ -78,6 +78,7 @@ def inspect(app: App, name: str, format: Format) -> None:
         "description": found.description,
         "entrypoint": found.entrypoint,
         "path": found.path,
+        "pull_steps": [step.name for step in found.pull_steps],
         "version": found.version,
         "work_pool": found.work_pool_name,
         "work_queue": found.work_queue_name,

@@ -63,14 +63,19 @@ def execute(app: App, run: str, entrypoint: str | None) -> None:
 
     with app.client() as client:
         found = _find(client, run)
-        path = None
+        path, pull_steps = None, ()
         place = entrypoint or entry.place_of(found)
         if place is None and found.deployment_id is not None:
             deployment = client.read_deployment(found.deployment_id)
             place, path = deployment.entrypoint, deployment.path or None
+            pull_steps = deployment.pull_steps
     if place is None:
         msg = f"Nobody knows where flow {found.flow_name!r} is; say it by --entrypoint FILE:FLOW."
         raise errors.MissingFlowError(msg)
+    if pull_steps:
+        from headgate.deployments import steps  # most deployments have none
+
+        path = steps.run_steps(pull_steps, directory=path)
     state = claimed.execute(claimed.load_flow(place, path), found.id)
     click.get_current_context().exit(_exit_code(state))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
@@ -72,11 +73,38 @@ class _Carrier:
 
         return embedded.ensure_server()
 
-    def _closed(self) -> RuntimeError:
-        return RuntimeError(
+    def _closed(self) -> errors.UsageError:
+        return errors.UsageError(
             f"This {type(self).__name__} is not open; use it in a `with` block: it is a context "
             "manager."
         )
+
+
+def _described(describe: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
+    """Describe a call; only what a method is called with can be wrong here."""
+    try:
+        return describe(*args, **kwargs)
+    except errors.HeadgateError:
+        raise
+    except TypeError as problem:
+        msg = f"{problem}; the call is {_name_of(describe)}{inspect.signature(describe)}."
+        raise errors.ParameterBindError(msg) from None
+
+
+def _name_of(describe: object) -> str:
+    return getattr(describe, "__name__", "")
+
+
+#: What is raised where a request is made of what does not go into it.
+_MISFITS = (TypeError, ValueError, LookupError, AttributeError)
+
+
+def _misfit(steps: Steps[Any], problem: Exception) -> errors.OptionTypeError:
+    """Say which call was given what it cannot send; protobuf names neither."""
+    return errors.OptionTypeError(
+        f"{_name_of(steps)} was given something that it cannot send "
+        f"({type(problem).__name__}: {problem}); see its arguments for what they are to be."
+    )
 
 
 BoundT = TypeVar("BoundT", bound=Callable[..., Any])
@@ -142,6 +170,10 @@ class AsyncCarrier(_Carrier):
                     sending = steps.send(response)
         except StopIteration as end:
             return end.value
+        except errors.HeadgateError:
+            raise
+        except _MISFITS as problem:
+            raise _misfit(steps, problem) from problem
 
     async def _check_version(self) -> None:
         """Ask the server what it is, once per process; who cannot say will say so when called."""
@@ -169,7 +201,10 @@ class AsyncCarrier(_Carrier):
                 if not self._given:
                     # The embedded server may have ended since: it is found or started again.
                     await asyncio.to_thread(self._find_server)
-                return await self._attempt(sending)
+                try:
+                    return await self._attempt(sending)
+                except errors.NotFound as error:
+                    return retrying.answer_found_done(sending, error)
         raise AssertionError("tenacity either returns or raises")
 
     async def _attempt(self, sending: Sending, timeout_seconds: float | None = None) -> Message:
@@ -178,7 +213,7 @@ class AsyncCarrier(_Carrier):
         try:
             return await call(sending.request, timeout=timeout_seconds, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise channels.error_of(error, self._api_url) from error
+            raise channels.error_of(error, self._api_url) from None
 
     async def follow(self, following: Following[T]) -> AsyncGenerator[T]:
         """Follow a stream over breaks."""
@@ -227,7 +262,7 @@ class AsyncMethod(Generic[P, T]):
         return _bound(functools.partial(self._call, client), self._describe)
 
     async def _call(self, client: AsyncCarrier, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await client.carry(self._describe(*args, **kwargs))
+        return await client.carry(_described(self._describe, args, kwargs))
 
 
 class AsyncStream(Generic[P, T]):
@@ -258,7 +293,7 @@ class AsyncStream(Generic[P, T]):
     def _call(
         self, client: AsyncCarrier, /, *args: P.args, **kwargs: P.kwargs
     ) -> AsyncGenerator[T]:
-        return client.follow(self._describe(*args, **kwargs))
+        return client.follow(_described(self._describe, args, kwargs))
 
 
 # --- Blocking -------------------------------------------------------------------------------
@@ -316,6 +351,10 @@ class SyncCarrier(_Carrier):
                     sending = steps.send(response)
         except StopIteration as end:
             return end.value
+        except errors.HeadgateError:
+            raise
+        except _MISFITS as problem:
+            raise _misfit(steps, problem) from problem
 
     def _check_version(self) -> None:
         """Ask the server what it is, once per process; who cannot say will say so when called."""
@@ -343,7 +382,10 @@ class SyncCarrier(_Carrier):
                 if not self._given:
                     # The embedded server may have ended since: it is found or started again.
                     self._find_server()
-                return self._attempt(sending)
+                try:
+                    return self._attempt(sending)
+                except errors.NotFound as error:
+                    return retrying.answer_found_done(sending, error)
         raise AssertionError("tenacity either returns or raises")
 
     def _attempt(self, sending: Sending, timeout_seconds: float | None = None) -> Message:
@@ -352,7 +394,7 @@ class SyncCarrier(_Carrier):
         try:
             return call(sending.request, timeout=timeout_seconds, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise channels.error_of(error, self._api_url) from error
+            raise channels.error_of(error, self._api_url) from None
 
     def follow(self, following: Following[T]) -> Generator[T]:
         """Follow a stream over breaks."""
@@ -399,7 +441,7 @@ class SyncMethod(Generic[P, T]):
         return _bound(functools.partial(self._call, client), self._describe)
 
     def _call(self, client: SyncCarrier, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return client.carry(self._describe(*args, **kwargs))
+        return client.carry(_described(self._describe, args, kwargs))
 
 
 class SyncStream(Generic[P, T]):
@@ -428,7 +470,7 @@ class SyncStream(Generic[P, T]):
         return _bound(functools.partial(self._call, client), self._describe)
 
     def _call(self, client: SyncCarrier, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T]:
-        return client.follow(self._describe(*args, **kwargs))
+        return client.follow(_described(self._describe, args, kwargs))
 
 
 __all__ = [

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, overload
 
+from headgate import _options
 from headgate.client import following
 from headgate.client.calls import (
     artifacts,
@@ -355,7 +356,7 @@ def get_client(
     Raises:
         InvalidArgument: ``httpx_settings`` has something else, or a header that cannot be sent.
     """
-    given = dict(httpx_settings or {})
+    given = _options.checked_mapping(httpx_settings, "httpx_settings")
     timeout_seconds, headers = given.pop("timeout", None), given.pop("headers", None)
     if given:
         raise errors.InvalidArgument.of(

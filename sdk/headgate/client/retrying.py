@@ -6,8 +6,10 @@ from typing import TypeVar
 
 import grpc
 import tenacity
+from google.protobuf.message import Message
 
 from headgate import settings
+from headgate.client.rpc import Sending
 from headgate.core import errors
 
 _SECONDS_MAX = 5.0
@@ -16,8 +18,9 @@ _CODES = frozenset(code.name for code in grpc.StatusCode)
 RetryingT = TypeVar("RetryingT", tenacity.Retrying, tenacity.AsyncRetrying)
 
 
-# Every call is tried again: those that make something carry a key that makes them one. The
-# first attempt, which loads none of this, has failed already.
+# Every call is tried again: those that make something carry a key that makes them one, those that
+# delete something are content where it is gone. The first attempt, which loads none of this, has
+# failed already.
 
 
 def attempts() -> tenacity.Retrying:
@@ -37,9 +40,24 @@ def is_worth_it(error: BaseException) -> bool:
         return False
     if isinstance(error, errors.Unavailable | errors.ResourceExhausted):
         return True
-    cause = error.__cause__
+    # Not shown: what grpc says of a failed call is a page, and the error has the heart of it.
+    cause = error.__context__
     extra = _extra_codes(now.client_retry_extra_codes)
     return isinstance(cause, grpc.RpcError) and _code(cause) in extra
+
+
+def answer_found_done(sending: Sending, error: errors.NotFound) -> Message:
+    """Return the answer to a call that was tried again and found its work done already.
+
+    The answer to an attempt before this one may have been lost on its way: what that one deleted
+    is not there any more, and that is what was asked for.
+
+    Raises:
+        NotFound: It is another call.
+    """
+    if sending.rpc.method.startswith("Delete"):
+        return sending.rpc.response()
+    raise error
 
 
 def _made(kind: type[RetryingT]) -> RetryingT:
@@ -84,4 +102,4 @@ def _extra_codes(names: str) -> frozenset[str]:
     return found
 
 
-__all__ = ["attempts", "attempts_async", "is_worth_it"]
+__all__ = ["answer_found_done", "attempts", "attempts_async", "is_worth_it"]

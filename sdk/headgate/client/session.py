@@ -41,7 +41,7 @@ class SessionStream:
         try:
             await self._call.write(frame)
         except grpc.RpcError as error:
-            raise channels.error_of(error, self._api_url) from error
+            raise channels.error_of(error, self._api_url) from None
         except asyncio.InvalidStateError as error:
             # What grpc says where the stream ended in the meantime.
             raise errors.Unavailable("The session stream has ended.") from error
@@ -52,7 +52,7 @@ class SessionStream:
             try:
                 frame = await self._call.read()
             except grpc.RpcError as error:
-                raise channels.error_of(error, self._api_url) from error
+                raise channels.error_of(error, self._api_url) from None
             if not isinstance(frame, pb.SessionResponse):
                 return None
             event = frames.decode(frame)
@@ -64,7 +64,7 @@ class SessionStream:
         try:
             await self._call.done_writing()
         except grpc.RpcError as error:
-            raise channels.error_of(error, self._api_url) from error
+            raise channels.error_of(error, self._api_url) from None
 
 
 @contextlib.asynccontextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
 
 from headgate import context as contexts
 from headgate.core import concurrency, errors
@@ -118,7 +118,10 @@ def holder_here() -> SlotHolder:
 
 
 def _names(names: str | Sequence[str]) -> tuple[str, ...]:
-    given = (names,) if isinstance(names, str) else tuple(names)
+    several: Any = (names,) if isinstance(names, str) else names
+    if not isinstance(several, Iterable):
+        _refuse("names", "are names of concurrency limits, that is texts", names)
+    given = tuple(cast("Iterable[str]", several))
     if len(given) > concurrency.NAMES_MAX:
         _refuse("names", f"are at most {concurrency.NAMES_MAX}", len(given))
     for name in given:
@@ -154,6 +157,8 @@ def _holder(given: Holder | None) -> SlotHolder:
         return here
     if isinstance(given, SlotHolder):
         return given
+    if not isinstance(given, Mapping):
+        _refuse("holder", "is a dictionary with type and id", given)
     return SlotHolder(
         type=str(given.get("type", "")),
         id=str(given.get("id", "")),

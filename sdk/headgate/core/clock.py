@@ -6,6 +6,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from headgate.core import errors
+
 
 class Clock(Protocol):
     """Where time comes from."""
@@ -64,7 +66,7 @@ class ManualClock:
         """Make a clock that shows the start."""
         if start.tzinfo is None:
             msg = f"A clock needs a UTC-aware time, not {start!r}; add tzinfo=UTC."
-            raise ValueError(msg)
+            raise errors.OptionValueError(msg)
         self._now = start
         self._monotonic = 0.0
 
@@ -80,7 +82,7 @@ class ManualClock:
         """Move both clocks forward."""
         if seconds < 0:
             msg = f"A clock moves forward, not by {seconds} s; use set_time for jumps."
-            raise ValueError(msg)
+            raise errors.OptionValueError(msg)
         self._now += timedelta(seconds=seconds)
         self._monotonic += seconds
 

@@ -22,6 +22,9 @@
         │   ├── PermissionDenied        .method
         │   └── Unsupported             .feature
         ├── MissingContextError         (RuntimeError)
+        ├── UsageError                  (RuntimeError) called where, or when, it cannot be
+        ├── OptionTypeError             (TypeError) an option that is not there, or is no such thing
+        ├── OptionValueError            (ValueError) an option out of its bounds
         ├── ParameterTypeError
         ├── ParameterBindError          (TypeError)
         ├── ReservedArgumentError       (TypeError)
@@ -329,6 +332,18 @@ class MissingContextError(HeadgateError, RuntimeError):
     """Something that belongs into a flow or task run was called outside of one."""
 
 
+class UsageError(HeadgateError, RuntimeError):
+    """Something was called where, or when, it cannot be."""
+
+
+class OptionTypeError(HeadgateError, TypeError):
+    """There is no such option, or it was given a thing of the wrong kind."""
+
+
+class OptionValueError(HeadgateError, ValueError):
+    """An option was given the right kind of thing, but one that it does not take."""
+
+
 class ParameterTypeError(HeadgateError):
     """A parameter does not fit its annotation."""
 
@@ -622,6 +637,8 @@ __all__ = [
     "FlowPauseTimeout",
     "FlowRunTimeoutError",
     "FlowRunWaitTimeout",
+    "FlowVisualizationError",
+    "GraphvizExecutableNotFoundError",
     "HashError",
     "HeadgateError",
     "HeadgateSignal",
@@ -639,12 +656,15 @@ __all__ = [
     "MissingResult",
     "NotFound",
     "NotificationError",
+    "OptionTypeError",
+    "OptionValueError",
     "ParameterBindError",
     "ParameterTypeError",
     "Pause",
     "PausedRun",
     "PermissionDenied",
     "ProtocolViolation",
+    "PullStepError",
     "ReservedArgumentError",
     "ResourceExhausted",
     "ResultStorageError",
@@ -655,6 +675,7 @@ __all__ = [
     "ServerStartError",
     "SessionSuperseded",
     "SignatureMismatchError",
+    "StorageError",
     "TaskRunTimeoutError",
     "TemplateError",
     "TerminationSignal",
@@ -664,6 +685,7 @@ __all__ = [
     "UnknownBlockType",
     "Unsupported",
     "UpstreamTaskError",
+    "UsageError",
     "VersionMismatch",
     "Violation",
 ]

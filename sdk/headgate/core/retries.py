@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
+from headgate.core import errors
 from headgate.core.runs import NO_RETRIES, RetryPolicy
 
 #: The longest list of delays; the last one is used for all retries that follow.
@@ -61,19 +62,19 @@ def policy(
         jitter_factor: A delay d becomes a random one between d and d * (1 + factor).
 
     Raises:
-        ValueError: A number is negative or too great, or the list is longer than 50.
-        TypeError: A delay is neither a number nor a timedelta.
+        OptionValueError: A number is negative or too great, or the list is longer than 50.
+        OptionTypeError: A delay is neither a number nor a timedelta.
     """
     if isinstance(retries, bool) or not isinstance(retries, int):
         msg = f"retries is {retries!r}, and must be a whole number; use 0 for none."
-        raise TypeError(msg)
+        raise errors.OptionTypeError(msg)
     if retries < 0:
         msg = f"retries is {retries}, and must not be negative; use 0 for none."
-        raise ValueError(msg)
+        raise errors.OptionValueError(msg)
     if retries > RETRIES_MAX:
         msg = f"retries is {retries}, and may be {RETRIES_MAX:,}; use fewer."
-        raise ValueError(msg)
-    jitter = _number(jitter_factor or 0.0, "retry_jitter_factor")
+        raise errors.OptionValueError(msg)
+    jitter = _number(0.0 if jitter_factor is None else jitter_factor, "retry_jitter_factor")
     delays = _delays(retries, delay)
     if retries == 0 and not delays and jitter == 0:
         return NO_RETRIES
@@ -102,13 +103,16 @@ def _delays(retries: int, delay: RetryDelay | None) -> tuple[float, ...]:
     if isinstance(delay, int | float | timedelta):
         seconds = _number(delay, "retry_delay_seconds")
         return (seconds,) if seconds else ()
+    if isinstance(delay, str | bytes) or not isinstance(delay, Iterable):
+        msg = f"retry_delay_seconds is {delay!r}; use a number of seconds, or a list of them."
+        raise errors.OptionTypeError(msg)
     values = tuple(_number(value, "retry_delay_seconds") for value in delay)
     if len(values) > DELAYS_MAX:
         msg = (
             f"retry_delay_seconds has {len(values)} delays, and may have {DELAYS_MAX}; leave the "
             "rest away: the last one is used for all retries that follow."
         )
-        raise ValueError(msg)
+        raise errors.OptionValueError(msg)
     return values
 
 
@@ -117,10 +121,10 @@ def _number(value: Delay, name: str) -> float:
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
         msg = f"{name} has {value!r}; use a number of seconds."
-        raise TypeError(msg)
+        raise errors.OptionTypeError(msg)
     if not 0 <= value <= SECONDS_MAX:
         msg = f"{name} has {value!r}; use a number from 0 to {SECONDS_MAX:,}."
-        raise ValueError(msg)
+        raise errors.OptionValueError(msg)
     return float(value)
 
 

@@ -8,11 +8,12 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from headgate import entrypoints, parameters
+from headgate import _options, entrypoints, parameters
 from headgate.core import deployments, errors
 from headgate.schedules import Schedule, construct
+from headgate.utilities.annotations import freeze
 
 if TYPE_CHECKING:
     from headgate.flows import Flow
@@ -39,6 +40,18 @@ _ALWAYS: tuple[str, ...] = (
     "work_queue_name",
     "job_variables",
     "on_infrastructure_loss",
+)
+
+
+_TEXTS = (
+    "name",
+    "flow_name",
+    "entrypoint",
+    "path",
+    "description",
+    "version",
+    "work_pool_name",
+    "work_queue_name",
 )
 
 
@@ -97,6 +110,21 @@ class RunnerDeployment:
     job_variables: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     on_infrastructure_loss: deployments.InfrastructureLossPolicy = deployments.CRASH_ON_LOSS
 
+    def __post_init__(self) -> None:
+        """Check what is no matter of the server's.
+
+        Raises:
+            OptionTypeError: An option does not fit.
+        """
+        for option in _TEXTS:
+            _options.checked_text(getattr(self, option), option)
+        _options.checked_choice(self.paused, "paused")
+        _options.checked_flag(self.enforce_parameter_schema, "enforce_parameter_schema")
+        limit: object = self.concurrency_limit
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
+            msg = f"concurrency_limit is {limit!r}; use a whole number, or None for no limit."
+            raise errors.OptionTypeError(msg)
+
     @property
     def full_name(self) -> str:
         """``flow name/deployment name``."""
@@ -140,7 +168,7 @@ class RunnerDeployment:
             paused: Whether the schedules rest. None: as it is on the server.
             concurrency_limit: How many of its runs may be under way at once.
             collision_strategy: ``ENQUEUE`` or ``CANCEL_NEW``.
-            parameters: Default parameters of its runs.
+            parameters: Default parameters of its runs; one in ``freeze(...)`` cannot be changed.
             description: Default: that of the flow.
             tags: Each run has them.
             version: Default: that of the flow.
@@ -159,8 +187,10 @@ class RunnerDeployment:
         """
         signature = _signature(flow)
         origin = flow.origin
-        given = dict(parameters or {})
+        schema = signature.schema()
+        given = _options.checked_mapping(parameters, "parameters")
         signature.check_names(given)
+        given = _unfrozen(given, schema)
         return cls(
             name=name,
             flow_name=flow.name,
@@ -169,9 +199,9 @@ class RunnerDeployment:
             pull_steps=[] if origin is None else [origin.storage.to_pull_step()],
             description=description if description is not None else (flow.description or ""),
             version=version if version is not None else (flow.version or ""),
-            tags=sorted(set(tags or ())),
+            tags=sorted(_options.checked_tags(tags)),
             parameters=given,
-            parameter_schema=signature.schema(),
+            parameter_schema=schema,
             enforce_parameter_schema=enforce_parameter_schema,
             schedules=construct(
                 interval=interval, cron=cron, rrule=rrule, schedule=schedule, schedules=schedules
@@ -181,7 +211,7 @@ class RunnerDeployment:
             collision_strategy=_collision(collision_strategy),
             work_pool_name=work_pool_name,
             work_queue_name=work_queue_name,
-            job_variables=dict(job_variables or {}),
+            job_variables=_options.checked_mapping(job_variables, "job_variables"),
             on_infrastructure_loss=_loss_policy(on_infrastructure_loss, durable=flow.durable),
         )
 
@@ -201,6 +231,7 @@ class RunnerDeployment:
             MissingFlowError: There is no such flow.
             ScriptError: Its file could not be loaded.
         """
+        _options.checked_path(path, "path")
         flow = entrypoints.load_flow(entrypoint, path)
         made = cls.from_flow(flow, name, **options)
         made.entrypoint = entrypoint
@@ -299,7 +330,22 @@ def _signature(flow: Flow[..., Any]) -> parameters.Signature:
     return parameters.Signature(flow.fn, kind="flow")
 
 
+def _unfrozen(given: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return default parameters, and note in the schema which of them are frozen."""
+    plain: dict[str, Any] = {}
+    for name, value in given.items():
+        plain[name] = value
+        if isinstance(value, freeze):
+            plain[name] = cast("freeze[Any]", value).unfreeze()
+            fixed = [parameters.jsonable(plain[name])]
+            schema["properties"][name] |= {"readOnly": True, "enum": fixed}
+    return plain
+
+
 def _entrypoint(flow: Flow[..., Any], kind: EntrypointType) -> str:
+    if not isinstance(kind, EntrypointType):
+        msg = f"entrypoint_type is {kind!r}; use one of headgate.deployments.EntrypointType."
+        raise errors.OptionTypeError(msg)
     if flow.origin is not None:
         return flow.origin.entrypoint
     return entrypoints.of_function(flow.fn, module=kind is EntrypointType.MODULE_PATH)
@@ -325,7 +371,7 @@ def _loss_policy(
     if isinstance(value, deployments.InfrastructureLossPolicy):
         return value
     try:
-        action = deployments.InfrastructureLossAction(value.upper())
+        action = deployments.InfrastructureLossAction(str(value).upper())
     except ValueError:
         raise errors.InvalidArgument.of(
             "on_infrastructure_loss", f"must be crash or reschedule, not {value!r}."

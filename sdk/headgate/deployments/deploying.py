@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from headgate import _options
 from headgate.core import errors
 from headgate.deployments.definition import RunnerDeployment
 
@@ -65,7 +66,7 @@ def deploy_flow(
     Returns:
         Its id.
     """
-    made = RunnerDeployment.from_flow(flow, name, work_pool_name=work_pool_name, **options)
+    made = _describe(flow, name, work_pool_name, options)
     return deploy(made, print_next_steps_message=print_next_steps)[0]
 
 
@@ -78,8 +79,17 @@ async def adeploy_flow(
     **options: Any,
 ) -> str:
     """Do what ``deploy_flow`` does, in a coroutine."""
-    made = RunnerDeployment.from_flow(flow, name, work_pool_name=work_pool_name, **options)
+    made = _describe(flow, name, work_pool_name, options)
     return (await adeploy(made, print_next_steps_message=print_next_steps))[0]
+
+
+def _describe(
+    flow: Flow[..., Any], name: str, work_pool_name: str | None, options: dict[str, Any]
+) -> RunnerDeployment:
+    make = RunnerDeployment.from_flow
+    known = (*_options.options_of(deploy_flow), *_options.options_of(make))
+    _options.refuse_unknown(options, known, "deploy")
+    return make(flow, name, work_pool_name=work_pool_name, **options)
 
 
 def _prepare(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from headgate import _calling, context
+from headgate import _calling, _options, context
 from headgate import parameters as codec
 from headgate import states as user_states
 from headgate.core import runs
@@ -145,17 +145,23 @@ def _request(
     priority: int,
 ) -> dict[str, Any]:
     """Return what the client is to ask for, as the arguments of its method."""
+    _options.checked_time(scheduled_time, "scheduled_time")
     if scheduled_time is not None and scheduled_time.tzinfo is None:
         scheduled_time = scheduled_time.replace(tzinfo=UTC)
+    from headgate.engine import tracing
+
     parent = context.FlowRunContext.get() if as_subflow else None
     return {
-        "parameters": codec.encode(parameters or {}),
+        "parameters": codec.encode(_options.checked_mapping(parameters, "parameters")),
         "scheduled_time": scheduled_time,
         "name": flow_run_name,
-        "tags": sorted({*(tags or ()), *context.current_tags()}),
+        "tags": sorted(_options.checked_tags(tags) | context.current_tags()),
+        "labels": tracing.labels(),
         "idempotency_key": idempotency_key,
         "work_queue_name": work_queue_name,
-        "job_variables": codec.encode(job_variables or {}, plain=True),
+        "job_variables": codec.encode(
+            _options.checked_mapping(job_variables, "job_variables"), plain=True
+        ),
         "priority": priority,
         "parent_flow_run_id": parent.flow_run.id if parent is not None else None,
     }

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headgate import settings
+from headgate import _options, settings
 from headgate.core import errors
 from headgate.deployments.definition import RunnerDeployment
 
@@ -161,9 +161,11 @@ def _describe(
     global_limit: int | None,
     options: dict[str, Any],
 ) -> RunnerDeployment:
-    return RunnerDeployment.from_flow(
-        flow, name or flow.name, paused=paused, concurrency_limit=global_limit, **options
-    )
+    make = RunnerDeployment.from_flow
+    # Here it is called global_limit, for limit is that of this process.
+    of_deployment = (name for name in _options.options_of(make) if name != "concurrency_limit")
+    _options.refuse_unknown(options, (*_options.options_of(serve_flow), *of_deployment), "serve")
+    return make(flow, name or flow.name, paused=paused, concurrency_limit=global_limit, **options)
 
 
 async def _store(client: HeadgateClient, deployment: RunnerDeployment) -> str:

@@ -16,7 +16,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from headgate import entrypoints, settings, states
@@ -106,16 +106,24 @@ def execute(spec: Spec) -> int:
     def told() -> Intent | None:
         return control.read_intent() if control is not None else None
 
-    goes_back = settings.current().flow_run_execute_sigterm_behavior == "reschedule"
-    set_process_intent(lambda: told() or (Intent.RESCHEDULE if goes_back else None))
+    loaded: list[Flow[..., Any]] = []
+
+    def goes_back() -> bool:
+        behavior = settings.current().flow_run_execute_sigterm_behavior
+        if behavior is None:
+            # A durable flow loses nothing by it.
+            return any(flow.durable for flow in loaded)
+        return behavior == "reschedule"
+
+    set_process_intent(lambda: told() or (Intent.RESCHEDULE if goes_back() else None))
     try:
-        state = execute_here(spec)
+        state = execute_here(spec, on_loaded=loaded.append)
         if control is not None:
             # The verdict came after the commit, so this is true even if the server is gone now.
             control.send_receipt(state)
         return 0
     except errors.TerminationSignal:
-        if goes_back and told() is None:
+        if goes_back() and told() is None:
             _send_back(spec)
         return TERMINATED
     except (errors.HeadgateError, errors.Abort) as error:
@@ -135,8 +143,14 @@ def _send_back(spec: Spec) -> None:
         client.set_flow_run_state(spec.flow_run_id, state.record())
 
 
-def execute_here(spec: Spec) -> State[Any]:
+def execute_here(
+    spec: Spec, *, on_loaded: Callable[[Flow[..., Any]], object] | None = None
+) -> State[Any]:
     """Execute a leased run on the links of this process; returns the state it ended in.
+
+    Args:
+        spec: What to execute.
+        on_loaded: Told of the flow before it is called.
 
     Raises:
         HeadgateError: It could not be opened, or another holder has it.
@@ -152,6 +166,8 @@ def execute_here(spec: Spec) -> State[Any]:
     if flow is None:
         assert problem is not None
         return leased.report(outbox, run, _not_loaded(problem))
+    if on_loaded is not None:
+        on_loaded(flow)
     return leased.execute_or_report(flow, link, outbox, run)
 
 

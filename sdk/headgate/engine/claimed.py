@@ -52,7 +52,8 @@ def check(run: runs.FlowRun) -> None:
     if lossy:
         msg = (
             f"Flow run {run.name!r} cannot go on in another process: it was called with {lossy}, "
-            "which has no JSON form. Call its flow anew, with values that JSON can say."
+            "of which the record does not have all: it has no JSON form, or secrets in it. Call "
+            "its flow anew, with values that JSON can say."
         )
         raise errors.ParameterTypeError(msg)
 

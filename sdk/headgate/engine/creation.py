@@ -105,7 +105,7 @@ class Made:
 
     def announce(self, context: contexts.FlowRunContext, parameters: Mapping[str, Any]) -> None:
         """Tell the server of the run; see ``Origin``."""
-        texts, warnings = parameter_codec.encode_leniently(parameters)
+        recorded = parameter_codec.record(parameters)
         name: str | None = None
         try:
             with contexts.executing(context, None):
@@ -114,19 +114,19 @@ class Made:
             labels = dict(context.flow_run.labels)
             if self._flow.durable and self.tracking is None:
                 labels.update(entry.label(self._flow))
-            if warnings:
-                # Who retries the run elsewhere must not take a repr for the value.
-                labels[LOSSY_LABEL] = ", ".join(parameter_codec.without_json(parameters))
+            if recorded.lossy:
+                # Who retries the run elsewhere must not take a repr, or a mask, for the value.
+                labels[LOSSY_LABEL] = ", ".join(recorded.lossy)
             context.flow_run = dataclasses.replace(
                 context.flow_run,
-                parameters=texts,
+                parameters=recorded.texts,
                 name=name or context.flow_run.name,
                 labels=labels,
             )
             self.outbox.begin(FlowRunCreated(context.flow_run))
             if self.tracking is not None:
                 self.tracking.begin(context.flow_run)
-        for warning in warnings:
+        for warning in recorded.warnings:
             flow_logs.warn(context, warning)
 
 

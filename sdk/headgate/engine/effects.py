@@ -216,6 +216,13 @@ def drive(steps: Steps[T]) -> T:
         return stop.value
 
 
+def _trim(error: BaseException) -> None:
+    """Show the code of the user first, where this is the outermost function of ours."""
+    from headgate.logging import tracebacks  # only who fails pays
+
+    tracebacks.trim(error)
+
+
 async def _all_of(generator: AsyncGenerator[Any, Any]) -> list[Any]:
     return [item async for item in generator]
 
@@ -236,6 +243,9 @@ async def drive_async(steps: Steps[T]) -> T:
                 effect = steps.send(value)
     except StopIteration as stop:
         return stop.value
+    except BaseException as error:
+        _trim(error)
+        raise
 
 
 def drive_generator(steps: Steps[Any]) -> Generator[Any, Any, Any]:
@@ -258,6 +268,9 @@ def drive_generator(steps: Steps[Any]) -> Generator[Any, Any, Any]:
                 effect = context.run(steps.send, value)
     except StopIteration as stop:
         return stop.value
+    except BaseException as error:
+        _trim(error)
+        raise
 
 
 def _pass_on(
@@ -297,6 +310,9 @@ async def drive_async_generator(steps: Steps[Any]) -> AsyncGenerator[Any, Any]:
                 effect = steps.send(value)
     except StopIteration:
         return
+    except BaseException as error:
+        _trim(error)
+        raise
 
 
 async def _nothing() -> None:

@@ -33,6 +33,7 @@ from headgate.engine import (
     process,
     reattachment,
     resolve,
+    tracing,
 )
 from headgate.engine.creation import Made, Origin, Resumed
 from headgate.engine.effects import Call, Sleep, Steps, Wait
@@ -132,6 +133,7 @@ class FlowCall:
         if origin is None:
             origin = Made(self._flow, parent, tuple(upstream.run_ids), self._ids)
         self._adopt(origin)
+        self._context.span = tracing.begin_flow(self._context)
         with self._interruption.listening():
             try:
                 state = yield from self._live(origin, upstream)
@@ -146,6 +148,7 @@ class FlowCall:
             finally:
                 self._interruption.is_over = True
                 self._link.close_run(self._outbox)
+                tracing.end_flow(self._context, self.state)
         return self._hand_over(state)
 
     def _find_earlier(
@@ -292,7 +295,11 @@ class FlowCall:
         context, flow = self._context, self._flow
         args, kwargs = flow.signature.call_arguments(context.parameters)
         try:
-            with contexts.executing(context, None), flow_logs.prints(context):
+            with (
+                contexts.executing(context, None),
+                flow_logs.prints(context),
+                tracing.within(context.span),
+            ):
                 value = yield from self._call_with_runner(args, kwargs)
         except errors.FlowRunTimeoutError as error:
             return outcomes.timed_out(error)

@@ -86,8 +86,8 @@ def options(signature: Signature, kwargs: Mapping[str, Any]) -> tuple[Options, d
     A parameter of the function that has the name of an option is the function's.
 
     Raises:
-        TypeError: An option is of the wrong type.
-        ValueError: A number is less than 1.
+        OptionTypeError: An option is of the wrong type.
+        OptionValueError: A number is less than 1.
     """
     rest, found = dict(kwargs), dict[str, Any]()
     for name in Options._fields:
@@ -97,7 +97,7 @@ def options(signature: Signature, kwargs: Mapping[str, Any]) -> tuple[Options, d
         _check_number(name, found.get(name))
     if type(found.get("deferred", False)) is not bool:
         msg = f"deferred is {found['deferred']!r}; use True or False."
-        raise TypeError(msg)
+        raise errors.OptionTypeError(msg)
     return Options(**found), rest
 
 
@@ -106,10 +106,10 @@ def _check_number(name: str, value: Any) -> None:
         return
     if type(value) is not int:
         msg = f"{name} is {value!r}; use a whole number, or None."
-        raise TypeError(msg)
+        raise errors.OptionTypeError(msg)
     if value < 1:
         msg = f"{name} is {value}, and must be 1 at least; leave it away for no limit."
-        raise ValueError(msg)
+        raise errors.OptionValueError(msg)
 
 
 def arguments(signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Calls:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from headgate.core import errors
 from headgate.engine.submission import Job
 from headgate.futures import Future
 
@@ -56,11 +57,12 @@ class OnLoop:
         finally:
             self._begun.discard(job.id)
 
-    def make_way(self, run_id: str | None = None) -> None:
+    def make_way(self, *run_ids: str) -> None:
         """Called by a thread that is about to block on a run.
 
         Args:
-            run_id: The run; None: one that is not started before others have ended.
+            *run_ids: The run, and those that it waits for; none: it is one that is not started
+                before others have ended.
         """
         if not self._blocks_the_loop():
             return
@@ -69,12 +71,12 @@ class OnLoop:
         for job, future, task in waiting.values():
             task.cancel()
             self._execute(job, future)
-        if run_id in self._begun or (run_id is None and self._begun):
+        if self._begun and (not run_ids or not self._begun.isdisjoint(run_ids)):
             msg = (
                 "The task runs on this very event loop, which cannot go on while this thread "
                 "blocks; await the future instead of calling its result() or wait()."
             )
-            raise RuntimeError(msg)
+            raise errors.UsageError(msg)
 
     def _blocks_the_loop(self) -> bool:
         try:

@@ -16,6 +16,7 @@ from headgate.core import runs
 from headgate.core.ids import new_id
 from headgate.engine import flow_engine
 from headgate.flows import Flow
+from headgate.logging import tracebacks
 from headgate.states import State
 
 if TYPE_CHECKING:
@@ -97,7 +98,11 @@ def _calling(task: Task[..., Any]) -> Any:
 
 
 async def _awaited(ended: Coroutine[Any, Any, State[Any]], *, return_state: bool) -> Any:
-    return _handed_over(await ended, return_state=return_state)
+    try:
+        return _handed_over(await ended, return_state=return_state)
+    except BaseException as error:
+        tracebacks.trim(error)
+        raise
 
 
 def _handed_over(state: State[Any], *, return_state: bool) -> Any:

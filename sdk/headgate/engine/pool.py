@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator
 
+from headgate.core import errors
 from headgate.engine import blocking
 
 __all__ = ["Pool"]
@@ -44,12 +45,12 @@ class Pool:
         """Run a job on one of the threads. It must not raise.
 
         Raises:
-            RuntimeError: The pool is closed.
+            UsageError: The pool is closed.
         """
         with self._lock:
             if self._closed:
                 msg = "The task runner has ended with its flow run; submit tasks before that."
-                raise RuntimeError(msg)
+                raise errors.UsageError(msg)
             self._jobs.append(job)
             start = self._staff()
         if start is not None:

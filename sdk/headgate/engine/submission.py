@@ -36,6 +36,11 @@ class Job(Protocol):
         """UUID text of the run."""
         ...
 
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """UUID texts of the runs that must have ended before the run begins."""
+        ...
+
     def announce(self) -> None:
         """Record that the run waits for its turn."""
         ...
@@ -99,6 +104,11 @@ class SubmittedFlow:
     def id(self) -> str:
         """UUID text of the flow run."""
         return self._ids[0]
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """UUID texts of the runs that must have ended before the run begins."""
+        return tuple(resolve.find(self._parameters.values(), self._wait_for).run_ids)
 
     def announce(self) -> None:
         """Do nothing: what the run is called with may not be known yet."""

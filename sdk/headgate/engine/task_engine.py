@@ -27,6 +27,7 @@ from headgate.engine import (
     resolve,
     tag_limits,
     task_transactions,
+    tracing,
     visualizing,
 )
 from headgate.engine.effects import Call, Sleep, Steps
@@ -169,6 +170,11 @@ class TaskCall:
         return self._context.id
 
     @property
+    def waits_for(self) -> tuple[str, ...]:
+        """The ids of the runs that must have ended before the run begins."""
+        return self._context.upstream_run_ids
+
+    @property
     def context(self) -> contexts.TaskRunContext:
         """The run."""
         return self._context
@@ -196,8 +202,10 @@ class TaskCall:
         context = self._context
         if context.state is not None:
             return states.from_record(context.state, task_run_id=context.id)
-        type = _PENDING if context.start_time is None else _RUNNING
-        return states.new(type, task_run_id=context.id)
+        if context.start_time is None:
+            return states.new(_PENDING, task_run_id=context.id)
+        name = "Retrying" if context.run_count > 1 else "Running"
+        return states.new(_RUNNING, name=name, task_run_id=context.id)
 
     def abandon(self) -> State[Any]:
         """End the run, which nothing has begun to execute, because its flow run has ended."""
@@ -237,6 +245,12 @@ class TaskCall:
 
     def steps(self) -> Steps[Any]:
         """Run the task from its first state to its last."""
+        flow = self._context.flow
+        if flow is None or flow.span is None:
+            return self._steps()
+        return tracing.task_steps(self._context, flow.span, self._steps())
+
+    def _steps(self) -> Steps[Any]:
         context = self._context
         before = contexts.enter_task(context)
         try:
@@ -503,17 +517,15 @@ class TaskCall:
             allowed = yield from hooks.ask(task.retry_condition_fn, task, context.task_run, state)
             if not allowed:
                 return False
-        now = process.clock.now()
-        waiting = states.AwaitingRetry(
-            now + timedelta(seconds=decision.delay_seconds),
-            message=state.message,
-            task_run_id=context.id,
-        )
         if context.transaction is not None:
             yield from task_transactions.again(context)
-        hooks.log_retry(task, context, state, decision.delay_seconds)
-        self._enter(waiting)
-        yield Sleep(decision.delay_seconds)
+        seconds = decision.delay_seconds
+        hooks.log_retry(task, context, state, seconds)
+        if seconds > 0:
+            due = process.clock.now() + timedelta(seconds=seconds)
+            waiting = states.AwaitingRetry(due, message=state.message, task_run_id=context.id)
+            self._enter(waiting)
+            yield Sleep(seconds)
         self._begin("Retrying")
         return True
 
@@ -551,7 +563,7 @@ def _shared_cells() -> Cells:
 
 def _result(state: State[Any]) -> Any:
     """Return the result of a final state, through states within it, or raise its exception."""
-    value = state.result()
+    value: Any = state.result()
     while isinstance(value, State):
-        value = value.result()
+        value = cast("State[Any]", value).result()
     return value

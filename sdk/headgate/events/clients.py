@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from headgate import settings
+from headgate.core import errors
 from headgate.core.clock import process_clock
 from headgate.events import emitting
 from headgate.events.schemas import Event
@@ -141,7 +142,7 @@ class HeadgateEventsClient(EventsClient):
         sender = self._sender
         if sender is None:
             msg = "This events client is not open; use it in an `async with` block."
-            raise RuntimeError(msg)
+            raise errors.UsageError(msg)
         sender.emit(event.record())
         self._unconfirmed += 1
         late = process_clock.monotonic() - self._confirmed_at >= self._interval_seconds

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from headgate import settings
+from headgate.core import errors
 from headgate.core import events as core_events
 from headgate.events.schemas import Event, RelatedResource, Resource
 from headgate.events.sending import EventSender, Write
@@ -65,6 +66,12 @@ def emit_event(
     """
     optional: dict[str, Any] = {"occurred": occurred, "id": id}
     main = Resource(resource)
+    if related is not None and not isinstance(related, Iterable):
+        msg = f"related is {related!r}; use a list of dictionaries of labels."
+        raise errors.OptionTypeError(msg)
+    if follows is not None and not isinstance(follows, Event):
+        msg = f"follows is {follows!r}; use an event, as emit_event returns it."
+        raise errors.OptionTypeError(msg)
     given = [RelatedResource(labels) for labels in related or ()]
     known = {each.id for each in (main, *given)}
     made = Event(

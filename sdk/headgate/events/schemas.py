@@ -32,6 +32,8 @@ class Resource(dict[str, str]):
         Raises:
             InvalidArgument: There is no id.
         """
+        if not isinstance(labels, Mapping):
+            raise _invalid("resource", f"{labels!r} is no dictionary of labels; use one.")
         super().__init__({str(key): str(value) for key, value in labels.items()})
         if events.RESOURCE_ID not in self:
             self._adopt()
@@ -188,6 +190,8 @@ def _as(kind: type[Resource], labels: Mapping[str, Any]) -> Resource:
 
 def _aware(moment: datetime) -> datetime:
     """Take a time without a zone for one of this machine's, as Python does."""
+    if not isinstance(moment, datetime):
+        raise _invalid("occurred", f"{moment!r} is no time; use a datetime.")
     return moment if moment.tzinfo is not None else moment.astimezone()
 
 
@@ -196,6 +200,8 @@ def _check(event: events.Event) -> None:
     for field, value in (("id", event.id), ("follows", event.follows)):
         if value is not None and not ids.is_id(value):
             raise _invalid(field, f"{value!r} is no id; use UUID text in lower case.")
+    if not isinstance(event.name, str):
+        raise _invalid("event", f"{event.name!r} is no name; use a text.")
     if not event.name.strip() or len(event.name) > events.NAME_CHARACTERS_MAX:
         limit = events.NAME_CHARACTERS_MAX
         raise _invalid("event", f"The name must have 1 to {limit} characters; shorten it.")

@@ -8,6 +8,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
+from headgate.core import errors
 from headgate.core import events as core_events
 from headgate.events.filters import EventFilter
 from headgate.events.schemas import Event
@@ -105,7 +106,7 @@ class EventSubscriber:
         """
         if self._stream is None:
             msg = "This subscriber is not open; use it in an `async with` block."
-            raise RuntimeError(msg)
+            raise errors.UsageError(msg)
         async for record in self._stream:
             event = Event.of_record(record)
             if self._filter.fits_finely(event):

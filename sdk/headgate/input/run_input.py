@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import pydantic
+import pydantic_core
 
 from headgate.core import errors, run_inputs
 
@@ -218,7 +219,32 @@ def shown(run_input: RunInput) -> Any:
 
 
 def as_input(value: Any) -> RunInput:
-    """Return a value as an input to send."""
+    """Return a value as an input to send.
+
+    Raises:
+        ParameterTypeError: It cannot be one.
+    """
+    try:
+        return _as_input(value)
+    except (pydantic.ValidationError, pydantic.errors.PydanticUserError) as problem:
+        msg = f"{value!r} cannot be sent as an input: {problem}"
+        raise errors.ParameterTypeError(msg) from None
+
+
+def as_json(made: RunInput) -> str:
+    """Return what is sent of an input.
+
+    Raises:
+        ParameterTypeError: It has no JSON form.
+    """
+    try:
+        return made.model_dump_json()
+    except pydantic_core.PydanticSerializationError as problem:
+        msg = f"The input {shown(made)!r} has no JSON form ({problem}); send plain values."
+        raise errors.ParameterTypeError(msg) from None
+
+
+def _as_input(value: Any) -> RunInput:
     if isinstance(value, RunInput):
         return value
     if isinstance(value, pydantic.BaseModel):

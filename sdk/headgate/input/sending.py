@@ -66,6 +66,6 @@ def _message(run_input: Any, *, sender: str | None, key_prefix: str | None) -> d
         sender = inputs.sender_of(here.flow_run.id)
     return {
         "key": f"{key_prefix or inputs.key_prefix(type(made))}-{new_id()}",
-        "value": made.model_dump_json(),
+        "value": inputs.as_json(made),
         "sender": sender,
     }

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Generator
 from pathlib import Path
 
+from headgate import _options
 from headgate.core import errors
 from headgate.core.clock import process_clock as _clock
 from headgate.engine import blocking, sleeping
@@ -49,6 +50,7 @@ class FileSystemLockManager:
 
     def __init__(self, lock_files_directory: Path | str) -> None:
         """Use a folder."""
+        _options.checked_path(lock_files_directory, "lock_files_directory")
         self.lock_files_directory = Path(lock_files_directory).expanduser().absolute()
 
     def acquire_lock(
@@ -167,6 +169,7 @@ class FileSystemLockManager:
             os.close(descriptor)
 
     def _file(self, key: str) -> Path:
+        _options.required_text(key, "key")
         return self.lock_files_directory / f"{hashlib.sha256(key.encode()).hexdigest()}.lock"
 
     def _failed(self, error: OSError) -> errors.LockError:
@@ -178,6 +181,7 @@ class FileSystemLockManager:
 
 def _patience(seconds: float | None) -> Generator[float]:
     """Yield for how long to wait before looking again, until the time is over."""
+    _options.checked_seconds(seconds, "timeout")
     deadline = None if seconds is None else _clock.monotonic() + seconds
     pause = _LOOK_EVERY_SECONDS
     while True:

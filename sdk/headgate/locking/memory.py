@@ -8,6 +8,7 @@ import dataclasses
 import threading
 from typing import Any, ClassVar
 
+from headgate import _options
 from headgate.core import errors
 from headgate.core.clock import process_clock as _clock
 from headgate.engine import blocking
@@ -134,6 +135,7 @@ class MemoryLockManager:
             return None if lock is None else _queued(lock)
 
     def _held(self, key: str) -> _Lock | None:
+        _options.required_text(key, "key")
         lock = self._locks.get(key)
         if lock is not None and _is_over(lock.until):
             self._drop(key)
@@ -161,6 +163,7 @@ def _queued(lock: _Lock) -> concurrent.futures.Future[None]:
 
 
 def _deadline(seconds: float | None) -> float | None:
+    _options.checked_seconds(seconds, "timeout")
     return None if seconds is None else _clock.monotonic() + seconds
 
 

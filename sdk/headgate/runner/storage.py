@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from headgate import settings
+from headgate import _options, settings
 from headgate.blocks._awaitable import DONE, Done
 from headgate.core import errors
 from headgate.runner import _git
@@ -181,7 +181,8 @@ class GitRepository:
         return {f"{_STEPS}.git_clone": inputs}
 
     def _default_name(self) -> str:
-        name = re.split(r"[/:]", self._source.url.rstrip("/"))[-1].removesuffix(".git")
+        path = self._source.url.rstrip("/").removesuffix(".git").rstrip("/")
+        name = re.split(r"[/:]", path)[-1]
         branch = self._source.branch
         return f"{name}-{branch.replace('/', '-')}" if branch else name
 
@@ -462,9 +463,10 @@ def of_source(source: Any) -> RunnerStorage:
     """Return the storage of what ``Flow.from_source`` was given.
 
     Raises:
-        TypeError: It is no place of code.
+        OptionTypeError: It is no place of code.
     """
     if isinstance(source, (str, Path)):
+        _options.checked_path(source, "source")
         return create_storage_from_source(str(source))
     if isinstance(source, RunnerStorage):
         return source
@@ -474,7 +476,7 @@ def of_source(source: Any) -> RunnerStorage:
         f"source is {source!r}; use a URL, a path, a storage such as GitRepository, or a block "
         "with get_directory."
     )
-    raise TypeError(msg)
+    raise errors.OptionTypeError(msg)
 
 
 def folder_of_pulled_code() -> Path:

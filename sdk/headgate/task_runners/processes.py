@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from headgate import settings
+from headgate.core import errors
 from headgate.task_runners.threads import ThreadPoolTaskRunner
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class ProcessPoolTaskRunner(ThreadPoolTaskRunner):
             and returns both, changed or not, or None to drop it.
 
     Raises:
-        ValueError: The number is less than 1.
+        OptionTypeError: An option does not fit.
+        OptionValueError: The number is less than 1.
     """
 
     def __init__(
@@ -51,6 +53,16 @@ class ProcessPoolTaskRunner(ThreadPoolTaskRunner):
     ) -> None:
         """Make a runner; it has processes when it has tasks."""
         super().__init__(max_workers)
+        given: Any = subprocess_message_processor_factories or ()
+        if initializer is not None and not callable(initializer):
+            msg = f"initializer is {initializer!r}; use a function."
+            raise errors.OptionTypeError(msg)
+        if not isinstance(given, Iterable) or not all(map(callable, cast("Iterable[Any]", given))):
+            msg = f"subprocess_message_processor_factories is {given!r}; use a list of functions."
+            raise errors.OptionTypeError(msg)
+        if not isinstance(initargs, tuple | list):
+            msg = f"initargs is {initargs!r}; use a tuple of arguments."
+            raise errors.OptionTypeError(msg)
         self.initializer = initializer
         self.initargs = initargs
         self.subprocess_message_processor_factories = tuple(

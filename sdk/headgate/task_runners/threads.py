@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from headgate import _calling, settings
 from headgate import context as contexts
-from headgate import settings
+from headgate.core import errors
 from headgate.core.ids import new_id
 from headgate.futures import FlowRunFuture, Future, FutureList
 from headgate.task_runners.base import TaskRunner, track
@@ -39,16 +40,20 @@ class ThreadPoolTaskRunner(TaskRunner):
             ``HEADGATE_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS``, or as many as there are.
 
     Raises:
-        ValueError: The number is less than 1.
+        OptionValueError: The number is less than 1.
     """
 
     def __init__(self, max_workers: int | None = None) -> None:
         """Make a runner; it has threads when it has tasks."""
+        given: object = max_workers
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int)):
+            msg = f"max_workers is {given!r}; use a whole number, or leave it away for no limit."
+            raise errors.OptionTypeError(msg)
         if max_workers is not None and max_workers < 1:
             msg = (
                 f"max_workers is {max_workers}, and must be 1 at least; leave it away for no limit."
             )
-            raise ValueError(msg)
+            raise errors.OptionValueError(msg)
         self.max_workers = max_workers
         self._pool: Pool | None = None
         self._on_loop: OnLoop | None = None
@@ -226,14 +231,14 @@ class ThreadPoolTaskRunner(TaskRunner):
             self._loop_of(loop).start(job, future)
             return
         job.announce()
-        future.begin(job.state)
+        future.begin(job.state, self._way_for(job))
         self._execute(job, future)
 
     def _start_batch(self, batch: list[tuple[Job, Future[Any]]]) -> None:
         """Run jobs on a thread, one after the other."""
         for job, future in batch:
             job.announce()
-            future.begin(job.state)
+            future.begin(job.state, self._way_for(job))
             self._waiting[job.id] = (job, future)
         context = contextvars.copy_context()
 
@@ -276,6 +281,14 @@ class ThreadPoolTaskRunner(TaskRunner):
         """Called by a thread that is about to block on a run that has not been started."""
         if self._on_loop is not None:
             self._on_loop.make_way()
+
+    def _way_for(self, job: Job) -> Callable[[], None] | None:
+        """Say what to do before a thread blocks on a job of another thread.
+
+        The job may wait in turn for one that only the loop of the blocked thread could execute.
+        """
+        on_loop = self._on_loop
+        return None if on_loop is None else lambda: on_loop.make_way(job.id, *job.waits_for)
 
     def cancel_all(self) -> None:
         """Forget tasks that have not begun."""
@@ -328,7 +341,5 @@ def _taken(
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+    """Return the loop that runs here, if it can go on: a sync run on it stops it to its end."""
+    return asyncio.get_running_loop() if _calling.in_event_loop() else None

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
 
+from headgate.core import errors
 from headgate.core.clock import SystemClock, process_clock
 
 __all__ = ["AdvancingClock"]
@@ -49,7 +50,7 @@ class AdvancingClock:
         self._start = start or self._real.now()
         if self._start.tzinfo is None:
             msg = f"A clock needs a UTC-aware time, not {start!r}; add tzinfo=UTC."
-            raise ValueError(msg)
+            raise errors.OptionValueError(msg)
         self._started = self._real.monotonic()
         self._skipped = 0.0
         self._auto = auto
@@ -87,13 +88,13 @@ class AdvancingClock:
             seconds: By how much.
 
         Raises:
-            ValueError: That is backward.
+            OptionValueError: That is backward.
         """
         if isinstance(seconds, timedelta):
             seconds = seconds.total_seconds()
         if seconds < 0:
             msg = f"A clock moves forward, not by {seconds} s."
-            raise ValueError(msg)
+            raise errors.OptionValueError(msg)
         with self._changed:
             self._skipped += seconds
             self._wake_due()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-__all__ = ["Annotation", "allow_failure", "opaque", "quote", "unmapped"]
+__all__ = ["Annotation", "allow_failure", "freeze", "opaque", "quote", "unmapped"]
 
 T = TypeVar("T")
 
@@ -65,3 +65,13 @@ class opaque(Annotation[T]):  # noqa: N801  # reads as a function in a call
     """Resolve this value if it is a future, but do not look inside of it."""
 
     __slots__ = ()
+
+
+class freeze(Annotation[T]):  # noqa: N801  # reads as a function in a call
+    """In the parameters of a deployment: its runs have this value, and cannot be given another."""
+
+    __slots__ = ()
+
+    def unfreeze(self) -> T:
+        """Return the value without the mark."""
+        return self.value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from headgate.core import errors, ids, retries, runs
@@ -116,6 +116,11 @@ class Checks:
                     f"{field}[{key!r}]",
                     f"{_quote(value)} is not a JSON text; a string needs its quotes.",
                 )
+
+    @property
+    def violations(self) -> Sequence[errors.Violation]:
+        """What is wrong."""
+        return tuple(self._violations)
 
     @property
     def found(self) -> bool:

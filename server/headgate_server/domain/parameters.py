@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from headgate.core import errors
-from headgate_server.domain import checks
+from headgate_server.domain import checks, parameter_templates
 
 #: The only key of the object that stands for an encoded parameter; see ``headgate.payloads``.
 _ENCODED_KEY = "__headgate_encoded__"
@@ -56,7 +56,8 @@ def check(
     validator = jsonschema.Draft202012Validator(parsed)
     try:
         for error in _errors(validator, values):
-            if error.path and _is_encoded(values.get(str(error.path[0]))):
+            name = str(error.path[0]) if error.path else ""
+            if name and (_is_encoded(values.get(name)) or _is_open(parameters.get(name, ""))):
                 continue
             if error.validator == "required" and not error.path:
                 if complete:
@@ -76,6 +77,42 @@ def _errors(validator: Any, values: Mapping[str, Any]) -> Iterator[Any]:
 def _is_encoded(value: Any) -> bool:
     """Say whether a payload codec went over a parameter, so that nobody here can read it."""
     return isinstance(value, dict) and list(cast("dict[str, Any]", value)) == [_ENCODED_KEY]
+
+
+def _is_open(text: str) -> bool:
+    """Say whether nobody knows yet what a parameter will be: it has templates in it."""
+    return parameter_templates.has_templates(text)
+
+
+def check_frozen(
+    given: Mapping[str, str], defaults: Mapping[str, str], schema: str, field: str
+) -> list[errors.Violation]:
+    """Say which parameters are given though the schema says that they stay as they are.
+
+    Args:
+        given: Name to JSON text; all of them parse.
+        defaults: Those of the deployment.
+        schema: The schema, known to be one; empty: nothing is frozen.
+        field: The path of the parameters in the request.
+    """
+    if '"readOnly"' not in schema or not given:
+        return []
+    parsed: Any = checks.parse_json(schema)
+    properties: Any = parsed.get("properties")
+    if not isinstance(properties, dict):
+        return []
+    return [
+        errors.Violation(
+            f"{field}[{name!r}]", f"Parameter {name!r} is frozen by its deployment; leave it away."
+        )
+        for name, text in given.items()
+        if _is_read_only(cast("dict[str, Any]", properties).get(name))
+        and (name not in defaults or checks.parse_json(text) != checks.parse_json(defaults[name]))
+    ]
+
+
+def _is_read_only(described: Any) -> bool:
+    return isinstance(described, dict) and cast("dict[str, Any]", described).get("readOnly") is True
 
 
 def _unknown(values: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:

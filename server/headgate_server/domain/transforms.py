@@ -35,10 +35,12 @@ def apply(run: runs.FlowRun, state: states.State, now: datetime) -> runs.FlowRun
 
 def apply_to_task_run(run: runs.TaskRun, state: states.State) -> runs.TaskRun:
     """Return the task run as it is after it entered the state."""
+    again = run.state.type is state.type is StateType.RUNNING and state.name == "Retrying"
     return dataclasses.replace(
         run,
         state=state,
-        run_count=run.run_count + is_attempt(run.state, state),
+        # A task that is tried again at once does not wait in between.
+        run_count=run.run_count + (again or is_attempt(run.state, state)),
         expected_start_time=_expected_start_time(run.expected_start_time, state),
         start_time=_start_time(run.start_time, state),
         end_time=state.timestamp if state.is_terminal else None,

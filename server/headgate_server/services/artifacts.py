@@ -212,6 +212,12 @@ def _check_shown(checks: Checks, artifact: Artifact) -> None:
             f"{len(artifact.metadata)} entries are too many; at most {METADATA_ENTRIES_MAX} fit.",
         )
     checks.labels("artifact.metadata", artifact.metadata)
+    size = sum(len(key) + len(value) for key, value in artifact.metadata.items())
+    if size > domain_checks.TEXT_CHARACTERS_MAX:
+        checks.add(
+            "artifact.metadata",
+            f"{size} characters are too many; at most {domain_checks.TEXT_CHARACTERS_MAX} fit.",
+        )
 
 
 def _check_filter(where: ArtifactFilter) -> None:

@@ -9,6 +9,7 @@ from typing import NoReturn
 from headgate.core import errors
 from headgate.core.concurrency import ConcurrencyLimit, SlotLease
 from headgate_server.domain.checks import Checks
+from headgate_server.domain.requests import id_of_made
 from headgate_server.services import masks, slot_records
 from headgate_server.services.lifecycle import Lifecycle
 from headgate_server.services.notifier import Notifier
@@ -42,20 +43,27 @@ class ConcurrencyLimitService:
         self._new_id = new_id
         self._lifecycle = Lifecycle(new_id)
 
-    async def create(self, limit: ConcurrencyLimit) -> ConcurrencyLimit:
+    async def create(self, limit: ConcurrencyLimit, *, request_id: str = "") -> ConcurrencyLimit:
         """Make a limit.
 
         Raises:
             InvalidArgument: Fields are wrong.
-            AlreadyExists: There is one of this name.
+            AlreadyExists: There is one of this name, and not by this request.
         """
         _check(limit)
+        checks = Checks()
+        checks.optional_id("request_id", request_id)
+        checks.raise_any()
+        new_id = id_of_made(request_id, limit.name) if request_id else self._new_id()
 
         def change(tx: Transaction) -> ConcurrencyLimit:
+            known = tx.concurrency_limits.get(limit.name)
+            if known is not None and known.limit.id == new_id:
+                return _counted(tx, [known])[0]
             now = tx.now()
             made = dataclasses.replace(
                 limit,
-                id=self._new_id(),
+                id=new_id,
                 active_slots=0,
                 waiting=0,
                 create_time=now,

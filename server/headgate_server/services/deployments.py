@@ -360,7 +360,17 @@ def _check_parameters(checks: Checks, deployment: deployments.Deployment) -> Non
     schema = parameters.check_schema(deployment.parameter_schema, "deployment.parameter_schema")
     checks.extend("", schema)
     checks.json_map("deployment.parameters", deployment.parameters)
-    if checks.found or not deployment.enforce_parameter_schema:
+    if checks.found:
+        return
+    for index, schedule in enumerate(deployment.schedules):
+        frozen = parameters.check_frozen(
+            schedule.parameters,
+            deployment.parameters,
+            deployment.parameter_schema,
+            f"deployment.schedules[{index}].parameters",
+        )
+        checks.extend("", frozen)
+    if not deployment.enforce_parameter_schema:
         return
     checks.extend(
         "",

@@ -62,22 +62,23 @@ class EventStream:
         if not 0 <= backfill_seconds <= _BACKFILL_SECONDS_MAX:
             raise errors.InvalidArgument.of("backfill", "It is not negative, and no centuries.")
         at = await self._start(after_revision, where, backfill_seconds)
-        yield Bookmark(at)
+        # The time before a frame is sent, not after: who has received it may act on it at once.
         told, told_at = at, self._clock.monotonic()
+        yield Bookmark(at)
         signal = self._notifier.journal
         while True:
             self._notifier.refuse_when_closed()
             seen = signal.count
             found = await self._storage.read(lambda tx, after=at: _read(tx, after, where))
+            if found.events:
+                told, told_at = found.events[-1].revision, self._clock.monotonic()
             for event in found.events:
                 yield event
             at = max(at, found.reached)
-            if found.events:
-                told, told_at = found.events[-1].revision, self._clock.monotonic()
             idle_seconds = self._clock.monotonic() - told_at
             if at - told > _PASSED_OVER_MAX or idle_seconds >= BOOKMARK_SECONDS:
-                yield Bookmark(at)
                 told, told_at = at, self._clock.monotonic()
+                yield Bookmark(at)
             if not found.more:
                 await anyio.sleep(_PACE_SECONDS)
                 rest_seconds = told_at + BOOKMARK_SECONDS - self._clock.monotonic()

@@ -9,12 +9,13 @@ from datetime import datetime
 
 from headgate.core import deployments, errors, names, runs, states
 from headgate.core.states import StateType
-from headgate_server.domain import parameters
+from headgate_server.domain import parameter_templates, parameters
 from headgate_server.domain.checks import Checks
 from headgate_server.domain.context import Retry
 from headgate_server.services import deployments as deployment_service
 from headgate_server.services import masks, pause_answers
 from headgate_server.services.orchestration import Orchestration
+from headgate_server.services.parameter_facts import template_context, variable_text
 from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.records import FlowRunFilter, FlowRunOrder, Page, PageRequest
 
@@ -92,23 +93,20 @@ class FlowRunService:
     def _make(
         self, tx: Transaction, request: FlowRunRequest, deployment: deployments.Deployment
     ) -> runs.FlowRun:
-        given = {**deployment.parameters, **request.parameters}
-        if deployment.enforce_parameter_schema:
-            checks = Checks()
-            schema = deployment.parameter_schema
-            checks.extend("", parameters.check(given, schema, "parameters"))
-            checks.raise_any()
+        id = self._new_id()
+        name = request.name or names.random_name(self._rng)
+        given = _parameters(tx, request, deployment, run_id=id, run_name=name)
         pool, queue = deployment.work_pool_name, deployment.work_queue_name
         if request.work_queue_name:
             queue = request.work_queue_name
             if tx.work_pools.get_queue(pool, queue) is None:
                 raise errors.NotFound("work queue", f"{pool}/{queue}")
         parent = _find_parent(tx, request)
-        id, now = self._new_id(), tx.now()
+        now = tx.now()
         time = request.scheduled_time or now
         return runs.FlowRun(
             id=id,
-            name=request.name or names.random_name(self._rng),
+            name=name,
             flow_id=deployment.flow_id,
             flow_name=deployment.flow_name,
             deployment_id=deployment.id,
@@ -302,6 +300,36 @@ class FlowRunService:
         _check_id("flow_run_id", flow_run_id)
         now = await self._storage.read(lambda tx: tx.now())
         return states.new_state(type, id=self._new_id(), now=now, name=name, message=message)
+
+
+def _parameters(
+    tx: Transaction,
+    request: FlowRunRequest,
+    deployment: deployments.Deployment,
+    *,
+    run_id: str,
+    run_name: str,
+) -> Mapping[str, str]:
+    """Return the parameters of a new run: merged, resolved, checked.
+
+    Raises:
+        InvalidArgument: One is frozen, has a template that cannot be resolved, or does not fit.
+    """
+    checks = Checks()
+    schema, defaults = deployment.parameter_schema, deployment.parameters
+    checks.extend("", parameters.check_frozen(request.parameters, defaults, schema, "parameters"))
+    resolved = parameter_templates.resolve(
+        {**defaults, **request.parameters},
+        "parameters",
+        find_variable=lambda name: variable_text(tx, name),
+        context=template_context(deployment, run_id=run_id, run_name=run_name),
+    )
+    checks.extend("", resolved.violations)
+    checks.raise_any()
+    if deployment.enforce_parameter_schema:
+        checks.extend("", parameters.check(resolved.parameters, schema, "parameters"))
+        checks.raise_any()
+    return resolved.parameters
 
 
 def check_state(checks: Checks, field: str, state: states.State) -> None:

@@ -16,6 +16,7 @@ from headgate_server.storage.records import (
     FlowRunFilter,
     FlowRunOrder,
     LogFilter,
+    Page,
     PageRequest,
 )
 
@@ -60,14 +61,14 @@ class LogTail:
         while True:
             self._notifier.refuse_when_closed()
             seen = self._notifier.any.count
-            run, lines = await self._storage.read(
+            run, page = await self._storage.read(
                 lambda tx, after=after_id: _read(tx, flow_run_id, after, level_min)
             )
-            if lines:
-                yield lines
-                after_id = lines[-1].id
-                if len(lines) == _PAGE:
-                    continue
+            if page.items:
+                yield page.items
+                after_id = page.items[-1].id
+            if page.next is not None:
+                continue
             now = self._clock.monotonic()
             if not run.state.is_terminal:
                 ended_at = None
@@ -82,7 +83,7 @@ class LogTail:
 
 def _read(
     tx: Transaction, flow_run_id: str, after_id: int, level_min: int
-) -> tuple[FlowRun, Sequence[LogRecord]]:
+) -> tuple[FlowRun, Page[LogRecord]]:
     run = tx.flow_runs.get(flow_run_id)
     if run is None:
         raise errors.NotFound("flow run", flow_run_id)
@@ -91,8 +92,7 @@ def _read(
     else:
         ids = (run.id, *_subflow_ids(tx, run.id))
         where = LogFilter(flow_run_ids=ids, level_min=level_min)
-    page = tx.logs.list(where, PageRequest(size=_PAGE, after=(after_id,)))
-    return run, page.items
+    return run, tx.logs.list(where, PageRequest(size=_PAGE, after=(after_id,)))
 
 
 def _subflow_ids(tx: Transaction, flow_run_id: str) -> Sequence[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
 
-from headgate.core import deployments, names
-from headgate_server.domain import schedule_plan
+from headgate.core import deployments, names, runs
+from headgate_server.domain import parameter_templates, schedule_plan
 from headgate_server.services.notifier import Signal
+from headgate_server.services.parameter_facts import template_context, variable_text
 from headgate_server.storage.interface import Transaction
 
 
@@ -43,16 +45,15 @@ class Scheduling:
             key = planned.idempotency_key
             if tx.flow_runs.find_idempotent(deployment.flow_id, key) is not None:
                 continue
-            tx.flow_runs.insert(
-                schedule_plan.make_run(
-                    deployment,
-                    planned,
-                    id=self._new_id(),
-                    state_id=self._new_id(),
-                    name=names.random_name(self._rng),
-                    now=now,
-                )
+            run = schedule_plan.make_run(
+                deployment,
+                planned,
+                id=self._new_id(),
+                state_id=self._new_id(),
+                name=names.random_name(self._rng),
+                now=now,
             )
+            tx.flow_runs.insert(_resolved(tx, deployment, run))
             inserted += 1
         return inserted
 
@@ -69,3 +70,20 @@ class Scheduling:
         if current is None or current.etag != deployment.etag:
             return 0
         return self.insert_runs(tx, deployment)
+
+
+def _resolved(
+    tx: Transaction, deployment: deployments.Deployment, run: runs.FlowRun
+) -> runs.FlowRun:
+    """Resolve the templates in the parameters of a run.
+
+    One that cannot be resolved stays as it is, and the run fails by it: a schedule has nobody to
+    tell, and its other runs are not to blame.
+    """
+    resolved = parameter_templates.resolve(
+        run.parameters,
+        "parameters",
+        find_variable=lambda name: variable_text(tx, name),
+        context=template_context(deployment, run_id=run.id, run_name=run.name),
+    )
+    return dataclasses.replace(run, parameters=resolved.parameters)

@@ -10,11 +10,9 @@ from datetime import datetime, timedelta
 from typing import NoReturn
 
 from headgate.core import errors
-from headgate.core.concurrency import SlotMode
-from headgate.core.runs import FlowRun
-from headgate.core.states import StateType
 from headgate_server.domain import slots as domain
 from headgate_server.services import slot_records
+from headgate_server.services import slot_repair as repair
 from headgate_server.services.loops import periodic
 from headgate_server.services.notifier import Notifier, Signal
 from headgate_server.storage.interface import Storage, Transaction
@@ -38,11 +36,8 @@ _KEEP_SECONDS = 60.0
 _TAKE_SECONDS = 10.0
 #: Of the line of each limit so many are looked at in one go.
 _LINE_MAX = 100
-#: After a start: how long leases live that nobody could renew, and how far back that goes.
-_EXTEND_SECONDS = 30.0
-_AWAY_SECONDS_MAX = 3_600.0
-#: Runs that have come into one of these no longer execute; nobody gives their slots back.
-_GONE = (StateType.SCHEDULED, StateType.CRASHED, StateType.CANCELLED)
+#: How many runs that are gone, and have slots nevertheless, are looked for at once.
+_GONE_LIMIT = 100
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +71,6 @@ class SlotLine:
         self._waiters: dict[str, Signal] = {}
         self._gone: set[str] = set()
         self._signal = Signal()
-        self._has_extended = False
 
     @contextlib.contextmanager
     def waiting(self, lease_id: str) -> Generator[Signal]:
@@ -107,19 +101,16 @@ class SlotLine:
     def on_commit(self, commit: Commit) -> None:
         """Note the runs whose processes no longer execute them."""
         told = commit.flow_runs
-        gone = [id for id in commit.flow_run_ids if id not in told or _is_gone(told[id])]
+        gone = [id for id in commit.flow_run_ids if id not in told or repair.is_gone(told[id])]
         if gone:
             self._gone.update(gone)
             self._signal.give()
 
     async def step(self) -> float:
         """Do all that can be done now; return when to look again, in seconds."""
-        if not self._has_extended:
-            await self._storage.write(_extend)
-            self._has_extended = True
         if self._gone:
             gone = sorted(self._gone)
-            await self._storage.write(lambda tx: _release_runs(tx, gone))
+            await self._storage.write(lambda tx: repair.release_gone(tx, gone))
             self._gone.difference_update(gone)
         if not self._waiters:
             return _IDLE_SECONDS
@@ -151,39 +142,20 @@ class SlotLine:
         await periodic.forever("The sweep of slots", self.tidy, interval_seconds=_TIDY_SECONDS)
 
     async def tidy(self) -> bool:
-        """Delete claims that ended long ago; return whether there may be more."""
+        """Delete claims that ended long ago, or whose holders are; return whether there is more."""
+        gone = await self._storage.read(lambda tx: repair.find_gone(tx, _GONE_LIMIT))
+        if gone:
+            await self._storage.write(lambda tx: repair.release_gone(tx, gone))
         keep = timedelta(seconds=_KEEP_SECONDS)
         tidied = await self._storage.write(
             lambda tx: tx.concurrency_limits.sweep(tx.now() - keep, _TIDY_LIMIT)
         )
-        return tidied == _TIDY_LIMIT
+        return tidied == _TIDY_LIMIT or len(gone) == _GONE_LIMIT
 
     def _wake(self, lease_id: str) -> None:
         waiter = self._waiters.get(lease_id)
         if waiter is not None:
             waiter.give()
-
-
-def _extend(tx: Transaction) -> None:
-    """Let leases live on that nobody could renew while no server was there."""
-    now = tx.now()
-    tx.concurrency_limits.extend(
-        after=now - timedelta(seconds=_AWAY_SECONDS_MAX),
-        until=now + timedelta(seconds=_EXTEND_SECONDS),
-    )
-
-
-def _is_gone(run: FlowRun) -> bool:
-    """Say whether nothing executes a run that was executed; one never leased has no slots."""
-    return run.state.type in _GONE and run.fencing_token > 0
-
-
-def _release_runs(tx: Transaction, flow_run_ids: Sequence[str]) -> None:
-    for flow_run_id in flow_run_ids:
-        run = tx.flow_runs.get(flow_run_id)
-        # Read anew: where it executes again by now, its slots are those of that attempt.
-        if run is not None and _is_gone(run):
-            tx.concurrency_limits.release_flow_run(flow_run_id)
 
 
 def _serve(tx: Transaction, here: Sequence[str]) -> _Served:
@@ -195,11 +167,8 @@ def _serve(tx: Transaction, here: Sequence[str]) -> _Served:
     """
     limits, now = tx.concurrency_limits, tx.now()
     line = _line(tx)
-    limit_ids = sorted({claim.limit_id for claims in line for claim in claims})
-    stored = {one.limit.id: one for one in limits.get_by_ids(limit_ids)}
-    use = limits.use(limit_ids)
-    rooms = {id: slot_records.room(one, use[id], now) for id, one in stored.items()}
-    admitted = {wish.id: wish for wish in domain.admit(map(_wish, line), rooms)}
+    rooms = slot_records.rooms(tx, line)
+    admitted = {wish.id: wish for wish in domain.admit(map(slot_records.wish, line), rooms)}
     for claims in line:
         if claims[0].lease_id in admitted:
             limits.put([_granted(claim, now) for claim in claims])
@@ -223,24 +192,12 @@ def _line(tx: Transaction) -> list[list[Claim]]:
         for limit_id in limits.list_waited_for()
         for claim in limits.list_waiting(limit_id, _LINE_MAX)
     }
-    found: dict[str, list[Claim]] = {}
-    for claim in limits.claims(sorted({lease_id for lease_id, _ in near})):
-        found.setdefault(claim.lease_id, []).append(claim)
+    leases = slot_records.by_lease(limits.claims(sorted({lease_id for lease_id, _ in near})))
     return [
         claims
-        for claims in found.values()
+        for claims in leases
         if all((claim.lease_id, claim.limit_id) in near for claim in claims)
     ]
-
-
-def _wish(claims: Sequence[Claim]) -> domain.Wish:
-    first = claims[0]
-    return domain.Wish(
-        id=first.lease_id,
-        limit_ids=[claim.limit_id for claim in claims],
-        slots=first.slots,
-        decays=first.mode is SlotMode.RATE_LIMIT,
-    )
 
 
 def _granted(claim: Claim, now: datetime) -> Claim:

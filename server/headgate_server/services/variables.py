@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from headgate.core import errors, variables
 from headgate.core.variables import Variable
 from headgate_server.domain.checks import Checks
+from headgate_server.domain.requests import id_of_made
 from headgate_server.services import masks
 from headgate_server.services.lifecycle import Lifecycle
 from headgate_server.storage.interface import Storage, Transaction
@@ -45,12 +46,13 @@ class VariableService:
         checks.tags("variable.tags", variable.tags)
         checks.optional_id("request_id", request_id)
         checks.raise_any()
+        new_id = id_of_made(request_id, variable.name) if request_id else self._new_id()
 
         def change(tx: Transaction) -> Variable:
             known = tx.variables.get(variable.name)
-            if known is not None and known.id == request_id:
+            if known is not None and known.id == new_id:
                 return known
-            return self._insert(tx, variable, request_id or self._new_id())
+            return self._insert(tx, variable, new_id)
 
         return await self._storage.write(change)
 

@@ -66,23 +66,24 @@ class Watch:
         """
         _check(where)
         at = await self._start(after_revision)
-        yield Bookmark(at)
+        # The time before a frame is sent, not after: who has received it may act on it at once.
         told, told_at = at, self._clock.monotonic()
+        yield Bookmark(at)
         signal = self._notifier.journal
         while True:
             self._notifier.refuse_when_closed()
             seen = signal.count
             lines, newest = await self._storage.read(lambda tx, after=at: _read(tx, after, where))
+            if lines:
+                told, told_at = lines[-1].revision, self._clock.monotonic()
             for line in lines:
                 yield line
             more = len(lines) == _PAGE
             at = lines[-1].revision if more else max(at, newest)
-            if lines:
-                told, told_at = lines[-1].revision, self._clock.monotonic()
             idle_seconds = self._clock.monotonic() - told_at
             if at - told > _PASSED_OVER_MAX or idle_seconds >= BOOKMARK_SECONDS:
-                yield Bookmark(at)
                 told, told_at = at, self._clock.monotonic()
+                yield Bookmark(at)
             if not more:
                 await anyio.sleep(_PACE_SECONDS)
                 rest_seconds = told_at + BOOKMARK_SECONDS - self._clock.monotonic()

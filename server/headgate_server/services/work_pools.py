@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from headgate.core import deployments, errors
 from headgate_server.domain import checks as domain_checks
 from headgate_server.domain.checks import Checks
+from headgate_server.domain.requests import id_of_made
 from headgate_server.services import masks
 from headgate_server.services.lifecycle import Lifecycle, state_verb
 from headgate_server.storage.interface import Storage, Transaction
@@ -32,22 +33,29 @@ class WorkPoolService:
         self._new_id = new_id
         self._lifecycle = Lifecycle(new_id)
 
-    async def create(self, pool: deployments.WorkPool) -> deployments.WorkPool:
+    async def create(
+        self, pool: deployments.WorkPool, *, request_id: str = ""
+    ) -> deployments.WorkPool:
         """Make a pool with a queue "default".
 
         Raises:
             InvalidArgument: Fields are wrong.
-            AlreadyExists: There is one of this name.
+            AlreadyExists: There is one of this name, and not by this request.
         """
         checks = Checks()
+        checks.optional_id("request_id", request_id)
         checks.name("work_pool.name", pool.name)
         checks.name("work_pool.type", pool.type)
         _check_pool(checks, pool)
         checks.raise_any()
+        new_id = id_of_made(request_id, pool.name) if request_id else self._new_id()
 
         def change(tx: Transaction) -> deployments.WorkPool:
+            known = tx.work_pools.get(pool.name)
+            if known is not None and known.id == new_id:
+                return known
             now = tx.now()
-            made = dataclasses.replace(pool, id=self._new_id(), create_time=now, update_time=now)
+            made = dataclasses.replace(pool, id=new_id, create_time=now, update_time=now)
             queue = deployments.WorkQueue(
                 id=self._new_id(),
                 name=DEFAULT,
@@ -122,26 +130,34 @@ class WorkPoolService:
 
         await self._storage.write(change)
 
-    async def create_queue(self, queue: deployments.WorkQueue) -> deployments.WorkQueue:
+    async def create_queue(
+        self, queue: deployments.WorkQueue, *, request_id: str = ""
+    ) -> deployments.WorkQueue:
         """Make a queue; priority 0 puts it behind all others of the pool.
 
         Raises:
             InvalidArgument: Fields are wrong.
             NotFound: There is no such pool.
-            AlreadyExists: The pool has a queue of this name.
+            AlreadyExists: The pool has a queue of this name, and not by this request.
         """
         checks = Checks()
+        checks.optional_id("request_id", request_id)
         checks.name("work_queue.name", queue.name)
         _check_queue(checks, queue)
         checks.raise_any()
+        place = (queue.work_pool_name, queue.name)
+        new_id = id_of_made(request_id, *place) if request_id else self._new_id()
 
         def change(tx: Transaction) -> deployments.WorkQueue:
             _get(tx, queue.work_pool_name)
             others = tx.work_pools.list_queues(queue.work_pool_name)
+            known = next((other for other in others if other.name == queue.name), None)
+            if known is not None and known.id == new_id:
+                return known
             last = max((other.priority for other in others), default=0)
             made = dataclasses.replace(
                 queue,
-                id=self._new_id(),
+                id=new_id,
                 priority=queue.priority or last + 1,
                 create_time=tx.now(),
             )

@@ -14,6 +14,10 @@ from headgate.core.states import State, StateType
 
 T = TypeVar("T")
 
+#: A page whose items have more text than this is cut, so that an answer never is greater than a
+#: message may be (64 MiB; a character is up to 4 bytes).
+PAGE_CHARACTERS_MAX = 8 * 1024 * 1024
+
 #: The values of the sort key of the last item of a page; the next page starts behind it.
 Cursor = tuple[str | int, ...]
 

@@ -8,6 +8,7 @@ from headgate.api.v1 import block_service_pb2 as pb
 from headgate.api.v1 import block_service_pb2_grpc
 from headgate.codec import blocks as codec
 from headgate.core import blocks, errors
+from headgate_server.services.block_types import BlockTypeService
 from headgate_server.services.blocks import BlockService
 from headgate_server.storage.kinds.blocks import BlockDocumentFilter
 from headgate_server.transport import paging
@@ -16,13 +17,14 @@ from headgate_server.transport import paging
 class BlockServicer(block_service_pb2_grpc.BlockServiceServicer):
     """Blocks on the wire."""
 
-    def __init__(self, blocks: BlockService) -> None:
+    def __init__(self, types: BlockTypeService, blocks: BlockService) -> None:
+        self._types = types
         self._blocks = blocks
 
     async def RegisterBlockType(
         self, request: pb.RegisterBlockTypeRequest, context: Any
     ) -> pb.RegisterBlockTypeResponse:
-        block_type, schemas = await self._blocks.register(
+        block_type, schemas = await self._types.register(
             codec.block_type_from_proto(request.block_type),
             [codec.block_schema_from_proto(schema) for schema in request.block_schemas],
         )
@@ -34,13 +36,13 @@ class BlockServicer(block_service_pb2_grpc.BlockServiceServicer):
     async def GetBlockType(
         self, request: pb.GetBlockTypeRequest, context: Any
     ) -> pb.GetBlockTypeResponse:
-        block_type = await self._blocks.get_type(request.slug)
+        block_type = await self._types.get(request.slug)
         return pb.GetBlockTypeResponse(block_type=codec.block_type_to_proto(block_type))
 
     async def ListBlockTypes(
         self, request: pb.ListBlockTypesRequest, context: Any
     ) -> pb.ListBlockTypesResponse:
-        page = await self._blocks.list_types(request.filter.name_contains, paging.read(request))
+        page = await self._types.list(request.filter.name_contains, paging.read(request))
         return pb.ListBlockTypesResponse(
             block_types=[codec.block_type_to_proto(block_type) for block_type in page.items],
             next_page_token=paging.token(request, page.next),
@@ -49,7 +51,7 @@ class BlockServicer(block_service_pb2_grpc.BlockServiceServicer):
     async def DeleteBlockType(
         self, request: pb.DeleteBlockTypeRequest, context: Any
     ) -> pb.DeleteBlockTypeResponse:
-        await self._blocks.delete_type(request.slug)
+        await self._types.delete(request.slug)
         return pb.DeleteBlockTypeResponse()
 
     async def GetBlockSchema(
@@ -57,9 +59,9 @@ class BlockServicer(block_service_pb2_grpc.BlockServiceServicer):
     ) -> pb.GetBlockSchemaResponse:
         match request.WhichOneof("key"):
             case "id":
-                schema = await self._blocks.get_schema(request.id)
+                schema = await self._types.get_schema(request.id)
             case "checksum":
-                schema = await self._blocks.get_schema_by_checksum(request.checksum)
+                schema = await self._types.get_schema_by_checksum(request.checksum)
             case None:
                 raise errors.InvalidArgument.of("key", "Set id or checksum.")
         return pb.GetBlockSchemaResponse(block_schema=codec.block_schema_to_proto(schema))
@@ -67,7 +69,7 @@ class BlockServicer(block_service_pb2_grpc.BlockServiceServicer):
     async def ListBlockSchemas(
         self, request: pb.ListBlockSchemasRequest, context: Any
     ) -> pb.ListBlockSchemasResponse:
-        page = await self._blocks.list_schemas(request.block_type_slug, paging.read(request))
+        page = await self._types.list_schemas(request.block_type_slug, paging.read(request))
         return pb.ListBlockSchemasResponse(
             block_schemas=[codec.block_schema_to_proto(schema) for schema in page.items],
             next_page_token=paging.token(request, page.next),
@@ -77,7 +79,7 @@ class BlockServicer(block_service_pb2_grpc.BlockServiceServicer):
         self, request: pb.CreateBlockDocumentRequest, context: Any
     ) -> pb.CreateBlockDocumentResponse:
         document = await self._blocks.create(
-            codec.block_document_from_proto(request.block_document)
+            codec.block_document_from_proto(request.block_document), request_id=request.request_id
         )
         return pb.CreateBlockDocumentResponse(
             block_document=codec.block_document_to_proto(document)

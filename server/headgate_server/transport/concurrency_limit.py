@@ -25,7 +25,8 @@ class ConcurrencyLimitServicer(pb_grpc.ConcurrencyLimitServiceServicer):
         self, request: pb.CreateConcurrencyLimitRequest, context: Any
     ) -> pb.CreateConcurrencyLimitResponse:
         limit = await self._limits.create(
-            codec.concurrency_limit_from_proto(request.concurrency_limit)
+            codec.concurrency_limit_from_proto(request.concurrency_limit),
+            request_id=request.request_id,
         )
         return pb.CreateConcurrencyLimitResponse(
             concurrency_limit=codec.concurrency_limit_to_proto(limit)

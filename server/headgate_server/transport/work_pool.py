@@ -20,7 +20,9 @@ class WorkPoolServicer(work_pool_service_pb2_grpc.WorkPoolServiceServicer):
     async def CreateWorkPool(
         self, request: pb.CreateWorkPoolRequest, context: Any
     ) -> pb.CreateWorkPoolResponse:
-        pool = await self._work_pools.create(codec.work_pool_from_proto(request.work_pool))
+        pool = await self._work_pools.create(
+            codec.work_pool_from_proto(request.work_pool), request_id=request.request_id
+        )
         return pb.CreateWorkPoolResponse(work_pool=codec.work_pool_to_proto(pool))
 
     async def GetWorkPool(
@@ -55,7 +57,9 @@ class WorkPoolServicer(work_pool_service_pb2_grpc.WorkPoolServiceServicer):
     async def CreateWorkQueue(
         self, request: pb.CreateWorkQueueRequest, context: Any
     ) -> pb.CreateWorkQueueResponse:
-        queue = await self._work_pools.create_queue(codec.work_queue_from_proto(request.work_queue))
+        queue = await self._work_pools.create_queue(
+            codec.work_queue_from_proto(request.work_queue), request_id=request.request_id
+        )
         return pb.CreateWorkQueueResponse(work_queue=codec.work_queue_to_proto(queue))
 
     async def ListWorkQueues(

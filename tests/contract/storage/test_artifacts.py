@@ -130,3 +130,22 @@ async def test_artifacts_go_with_their_run_and_earlier_versions_take_over(storag
     await storage.write(lambda t: t.flow_runs.delete(run.id))
     assert await listed(storage) == [earlier.id]
     assert await latest(storage, "a") == earlier.id
+
+
+async def test_a_page_of_large_ones_is_shorter_and_nothing_is_left_out(storage: Storage):
+    # Together they are more than one message carries.
+    large = [make_artifact(data_json=f'"{"x" * 1_000_000}"') for _ in range(12)]
+    small = [make_artifact() for _ in range(20)]
+    await store(storage, *large, *small)
+    pages: list[int] = []
+    found: list[str] = []
+    after = None
+    while not pages or after is not None:
+        page = await storage.read(
+            lambda t, a=after: t.artifacts.list(ArtifactFilter(), PageRequest(size=50, after=a))
+        )
+        pages.append(len(page.items))
+        found += [artifact.id for artifact in page.items]
+        after = page.next
+    assert found == sorted((a.id for a in [*large, *small]), reverse=True)
+    assert pages == [28, 4]

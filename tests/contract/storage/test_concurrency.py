@@ -8,6 +8,7 @@ import pytest
 from headgate.core import errors, ids
 from headgate.core.clock import ManualClock
 from headgate.core.concurrency import ConcurrencyLimit, SlotHolder, SlotMode
+from headgate.core.states import StateType
 from headgate_server.storage.interface import Storage
 from headgate_server.storage.kinds.concurrency import (
     LIMITS_TOPIC,
@@ -17,6 +18,7 @@ from headgate_server.storage.kinds.concurrency import (
     Use,
 )
 from headgate_server.storage.records import Commit, PageRequest
+from tests.contract.storage import builders
 from tests.contract.storage.builders import ALL, START, announced, at
 
 
@@ -198,18 +200,42 @@ async def test_leases_are_extended_after_an_outage_and_swept_long_after_their_en
     old, ended, live = (make_claim(limit, expire_time=at(seconds)) for seconds in (-90, -5, 60))
     waiting = make_claim(limit, granted=False, expire_time=at(-5))
     await store(storage, limit, old, ended, live, waiting)
-    extended = await storage.write(
-        lambda t: t.concurrency_limits.extend(after=at(-60), until=at(30))
-    )
-    assert extended == 1
-    [claim] = await storage.read(lambda t: t.concurrency_limits.claims([ended.lease_id]))
-    assert claim.expire_time == at(30)
+    assert await storage.write(lambda t: t.concurrency_limits.extend(at(90))) == 1
+    [claim] = await storage.read(lambda t: t.concurrency_limits.claims([live.lease_id]))
+    assert claim.expire_time == at(90)
+    assert await storage.read(lambda t: t.concurrency_limits.list_ended(at(-60), 9)) == [ended]
+    assert await storage.read(lambda t: t.concurrency_limits.list_ended(at(-99), 1)) == [old]
     assert await storage.write(lambda t: t.concurrency_limits.sweep(at(0), 1)) == 1
-    assert await storage.write(lambda t: t.concurrency_limits.sweep(at(0), 9)) == 1
+    assert await storage.write(lambda t: t.concurrency_limits.sweep(at(-4), 9)) == 2
     found = await storage.read(
         lambda t: t.concurrency_limits.claims([c.lease_id for c in (old, ended, live, waiting)])
     )
-    assert {claim.lease_id for claim in found} == {ended.lease_id, live.lease_id}
+    assert [claim.lease_id for claim in found] == [live.lease_id]
+
+
+async def test_holders_whose_runs_are_gone_are_found_and_their_slots_go_with_the_run(
+    storage: Storage,
+) -> None:
+    limit = make_limit()
+    gone, alive = await builders.engine_run(storage), await builders.engine_run(storage)
+    claims = [
+        make_claim(limit, holder=SlotHolder(type="flow_run", id=run.id, flow_run_id=run.id))
+        for run in (gone, alive)
+    ]
+    await store(storage, limit, *claims)
+    crashed = builders.moved(gone, builders.state(StateType.CRASHED))
+    await storage.write(lambda t: t.flow_runs.save(gone, crashed))
+    types = [StateType.CRASHED, StateType.CANCELLED]
+    found = await storage.read(lambda t: t.concurrency_limits.list_holders_in(types, 9))
+    assert found == [gone.id]
+    heard: list[Commit] = []
+    storage.listen(heard.append)
+    await storage.write(lambda t: t.flow_runs.delete(gone.id))
+    left = await storage.read(
+        lambda t: t.concurrency_limits.claims([claim.lease_id for claim in claims])
+    )
+    assert left == [claims[1]]
+    assert SLOTS_TOPIC in {topic for commit in heard for topic in commit.topics}
 
 
 async def test_what_may_free_slots_is_announced(storage: Storage) -> None:

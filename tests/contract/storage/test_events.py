@@ -317,3 +317,29 @@ async def test_listeners_hear_of_events_as_of_transitions(storage: Storage) -> N
 def test_a_span_of_time_may_reach_beyond_the_years() -> None:
     shifted = sql_events._shifted(START.replace(year=1), -timedelta(days=3))
     assert shifted == START.replace(year=1)
+
+
+@pytest.mark.parametrize("ascending", [True, False])
+async def test_a_page_of_large_events_is_shorter_and_nothing_is_left_out(
+    storage: Storage, ascending: bool
+):
+    await builders.engine_run(storage)  # transitions before and behind them
+    text = "x" * 1_000_000
+    for _ in range(10):
+        await store(storage, event(payload=f'{{"text": "{text}"}}'))
+    await builders.engine_run(storage)
+    revisions: list[int] = []
+    sizes: list[int] = []
+    page = PageRequest(size=50)
+    while True:
+        got = await storage.read(
+            lambda tx, page=page: tx.events.list(EVERYTHING, page, ascending=ascending)
+        )
+        revisions += [found.revision for found in got.items]
+        sizes.append(len(got.items))
+        if got.next is None:
+            break
+        page = PageRequest(size=50, after=got.next)
+    assert len(sizes) == 2
+    assert len(revisions) == 12
+    assert revisions == sorted(revisions, reverse=not ascending)

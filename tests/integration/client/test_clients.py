@@ -83,7 +83,7 @@ async def test_an_error_arrives_as_it_was_raised(client: Any, scripted: Scripted
     with pytest.raises(errors.NotFound) as caught:
         await client.read_flow_run("x")
     assert (caught.value.resource, caught.value.name) == ("flow run", "x")
-    assert isinstance(caught.value.__cause__, grpc.RpcError)
+    assert isinstance(caught.value.__context__, grpc.RpcError)
     assert len(scripted.requests) == 1
 
 

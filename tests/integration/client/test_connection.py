@@ -17,8 +17,8 @@ from headgate import flow, settings, task
 from headgate._version import __version__
 from headgate.api.v1 import server_service_pb2
 from headgate.client import channel, compatibility, metadata, orchestration
+from headgate.client.calls import artifacts, server, variables
 from headgate.client.calls import flows as flow_calls
-from headgate.client.calls import server
 from headgate.client.schemas import draft_deployment
 from headgate.core import errors
 from headgate.testing.utilities import headgate_test_harness
@@ -191,6 +191,32 @@ def test_further_codes_are_repeated_where_the_settings_name_them(scripted: Liste
         scripted.answers(server.INFO, failing(1, errors.FailedPrecondition("Not now.")))
         with settings.temporary_settings({"client_retry_extra_codes": "failed_precondition"}):
             assert client.hello().version == __version__
+
+
+@pytest.mark.usefixtures("no_waiting")
+async def test_a_delete_whose_answer_was_lost_has_deleted(scripted: Listening):
+    # The server deleted it and the answer was lost, so the same request finds nothing any more.
+    def lost() -> Any:
+        first_lost = failing(1, errors.Unavailable("The connection broke."))
+
+        def answer(request: Any) -> Any:
+            first_lost(request)
+            raise errors.NotFound("variable", "x")
+
+        return answer
+
+    scripted.answers(variables.DELETE, lost())
+    with open_client(scripted.api_url) as client:
+        client.delete_variable_by_name("x")
+        scripted.answers(variables.DELETE, lost())
+        async with orchestration.get_client(api_url=scripted.api_url) as async_client:
+            await async_client.delete_variable_by_name("x")
+        scripted.answers(variables.DELETE, failing(9, errors.NotFound("variable", "x")))
+        with pytest.raises(errors.NotFound):
+            client.delete_variable_by_name("x")
+        scripted.answers(artifacts.GET, lost())
+        with pytest.raises(errors.NotFound):
+            client.read_artifact("0" * 36)
 
 
 def test_a_code_that_is_none_is_refused(scripted: Listening):

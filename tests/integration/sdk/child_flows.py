@@ -52,5 +52,8 @@ async def waits_async(folder: str) -> None:
     await asyncio.sleep(30)
 
 
+waits_durably = waits.with_options(name="waits-durably", durable=True)
+
+
 @flow(flow_run_name="named-{n}")
 def named(n: int) -> None: ...

@@ -180,3 +180,9 @@ async def test_the_blocking_ways_work_in_a_coroutine(server: SyncHeadgateClient)
 
     for artifact_id in await shows():
         assert server.read_artifact(artifact_id).flow_run_id
+
+
+async def test_what_the_blocking_ways_return_can_be_awaited(server: SyncHeadgateClient):
+    artifact_id = await artifacts.create_progress_artifact(1.0)
+    assert await artifacts.update_progress_artifact(artifact_id, 2.0) == artifact_id
+    assert await artifacts.create_markdown_artifact("x")

@@ -205,6 +205,17 @@ def test_a_process_may_send_its_run_back_when_its_machine_goes_down(
     assert "AwaitingRetry" in names
 
 
+def test_a_durable_run_goes_back_when_its_process_is_told_to_end(
+    start: Start, server: SyncHeadgateClient, tmp_path: pathlib.Path
+):
+    child = start("waits_durably", {"folder": str(tmp_path)})
+    eventually((tmp_path / "started").exists)
+    child.stop()
+    assert child.end() == 143, child.output
+    names = [state.name for state in server.read_flow_run_states(child.flow_run_id)]
+    assert names[-1] == "AwaitingRetry"
+
+
 @pytest.mark.parametrize("flow", ["waits", "waits_async"])
 def test_a_cancelled_run_is_stopped_by_the_server_alone(
     flow: str, start: Start, server: SyncHeadgateClient, tmp_path: pathlib.Path

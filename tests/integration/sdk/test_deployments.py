@@ -27,7 +27,9 @@ from headgate_server.settings import Settings
 def etl(limit: int = 1) -> None: ...
 
 
-ETL: Any = SimpleNamespace(name="etl", fn=etl, description=None, version=None, durable=False)
+ETL: Any = SimpleNamespace(
+    name="etl", fn=etl, description=None, version=None, durable=False, origin=None
+)
 
 
 @pytest.fixture

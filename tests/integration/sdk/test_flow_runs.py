@@ -424,7 +424,7 @@ def test_methods_are_flows_too(server: SyncHeadgateClient):
             return 2 * n
 
     assert Pipeline(3).run(4) == 12
-    assert Pipeline.name() == "Pipeline"  # pyright: ignore[reportCallIssue]  # bound at run time
+    assert Pipeline.name() == "Pipeline"
     assert Pipeline(1).name() == "Pipeline"
     assert Pipeline.twice(2) == 4
     assert Pipeline(1).twice(2) == 4

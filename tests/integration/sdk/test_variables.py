@@ -1,6 +1,7 @@
 """Variables, as flow authors use them."""
 
 import datetime
+from typing import Any
 
 import pytest
 
@@ -32,9 +33,26 @@ async def test_coroutines_have_their_own_ways(server: SyncHeadgateClient):
     assert await Variable.aunset("size") is False
 
 
-async def test_the_blocking_ways_work_in_a_coroutine(server: SyncHeadgateClient):
-    Variable.set("from_a_coroutine", 1)
-    assert Variable.get("from_a_coroutine") == 1
+async def test_in_a_coroutine_the_same_calls_are_awaited(server: SyncHeadgateClient):
+    awaited: Any = Variable  # types say what the calls return where no loop runs
+    await awaited.set("from_a_coroutine", 1)
+    assert await awaited.get("from_a_coroutine") == 1
+    assert await awaited.unset("from_a_coroutine") is True
+
+
+async def test_a_sync_task_of_an_async_flow_calls_them_without_awaiting(
+    server: SyncHeadgateClient,
+):
+    @task
+    def reads() -> int:
+        Variable.set("from_a_task", 1)
+        return Variable.get("from_a_task")
+
+    @flow
+    async def works() -> tuple[int, int]:
+        return reads(), await Variable.get("from_a_task")
+
+    assert await works() == (1, 1)
 
 
 def test_a_variable_is_overwritten_when_that_is_asked_for(server: SyncHeadgateClient):

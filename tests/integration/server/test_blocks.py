@@ -13,6 +13,7 @@ from headgate.client import orchestration
 from headgate.codec.times import EPOCH
 from headgate.core import blocks, errors, ids
 from headgate_server.app import App
+from headgate_server.services import block_references
 from headgate_server.settings import Settings
 
 FIELDS = {"type": "object", "secret_fields": ["password", "headers.*"]}
@@ -263,3 +264,22 @@ async def test_the_database_holds_no_secret_and_another_key_reads_none(tmp_path:
         assert loads((await client.read_block_document(shown.id)).document.data) == {
             "password": "new"
         }
+
+
+async def test_a_block_on_which_too_many_others_hang_is_refused(
+    client: orchestration.HeadgateClient, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(block_references, "REFERENCED_MAX", 3)
+    schema_id = await register(client)
+    inner = [await client.create_block_document(f"n-{n}", schema_id, {}) for n in range(4)]
+    refer = [blocks.reference(one.id) for one in inner]
+    with pytest.raises(errors.InvalidArgument, match="more than 3 blocks"):
+        await client.create_block_document("x", schema_id, data(within=refer))
+    middle = await client.create_block_document("middle", schema_id, {})
+    outer = await client.create_block_document(
+        "outer", schema_id, data(a=blocks.reference(middle.id))
+    )
+    # Those that the one in the middle is given later count for the outer one, too.
+    await client.update_block_document(middle.id, data=data(within=refer[:3]))
+    with pytest.raises(errors.FailedPrecondition, match="more than 3 others"):
+        await client.read_block_document(outer.id)

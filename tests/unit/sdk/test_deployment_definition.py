@@ -28,6 +28,7 @@ def a_flow(**changes: Any) -> Any:
         "description": "Loads.",
         "version": "v1",
         "durable": False,
+        "origin": None,
         **changes,
     }
     return SimpleNamespace(**facts)

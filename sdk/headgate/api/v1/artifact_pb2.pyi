@@ -69,7 +69,7 @@ class Artifact(_message.Message):
     shown as it is. At most 255 characters.
     """
     description: _builtins.str
-    """Text for people, Markdown."""
+    """Text for people, Markdown, at most 65,536 characters."""
     data: _builtins.str
     """JSON text, at most 1,048,576 characters: of a markdown and of a table (which
     is JSON once more) a string, of a progress a number from 0 to 100, of an
@@ -83,7 +83,7 @@ class Artifact(_message.Message):
     """Whether it is the newest of its key. Output only."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """More about it, at most 200 entries."""
+        """More about it, at most 200 entries and 65,536 characters in all."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -29,7 +29,8 @@ class CreateArtifactRequest(_message.Message):
     ARTIFACT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """UUID text; the same request sent again returns the same artifact. Default:
+    """UUID text; the same request sent again returns the same artifact. It becomes
+    the artifact's id, by which lists are in order: version 7, of now. Default:
     every request is one of its own.
     """
     @_builtins.property
@@ -194,7 +195,7 @@ class ListArtifactsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many at most; default 50, at most 200."""
+    """How many at most; default 50, at most 200. Of large ones fewer are returned."""
     page_token: _builtins.str
     """The next_page_token of the page before. Default: the first page."""
     @_builtins.property

@@ -136,7 +136,7 @@ class ListBlockTypesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many at most; default 50, at most 200."""
+    """How many at most; default 50, at most 200. Of large ones fewer are returned."""
     page_token: _builtins.str
     """The next_page_token of the page before. Default: the first page."""
     @_builtins.property
@@ -313,7 +313,7 @@ class ListBlockSchemasRequest(_message.Message):
     block_type_slug: _builtins.str
     """Those of the type with this slug. Default: of all."""
     page_size: _builtins.int
-    """How many at most; default 50, at most 200."""
+    """How many at most; default 50, at most 200. Of large ones fewer are returned."""
     page_token: _builtins.str
     """The next_page_token of the page before. Default: the first page."""
     def __init__(
@@ -366,6 +366,11 @@ class CreateBlockDocumentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BLOCK_DOCUMENT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """UUID text; the same request sent again returns the same block. Default: every
+    request is one of its own.
+    """
     @_builtins.property
     def block_document(self) -> _block_pb2.BlockDocument:
         """The block. Required."""
@@ -374,10 +379,11 @@ class CreateBlockDocumentRequest(_message.Message):
         self,
         *,
         block_document: _block_pb2.BlockDocument | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["block_document", b"block_document"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_document", b"block_document"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_document", b"block_document", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -513,7 +519,7 @@ class ListBlockDocumentsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many at most; default 50, at most 200."""
+    """How many at most; default 50, at most 200. Of large ones fewer are returned."""
     page_token: _builtins.str
     """The next_page_token of the page before. Default: the first page."""
     @_builtins.property

@@ -27,7 +27,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from headgate.api.v1 import concurrency_limit_pb2 as headgate_dot_api_dot_v1_dot_concurrency__limit__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/headgate/api/v1/concurrency_limit_service.proto\x12\x0fheadgate.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\'headgate/api/v1/concurrency_limit.proto\"]\n\x1d\x43reateConcurrencyLimitRequest\x12<\n\x11\x63oncurrency_limit\x18\x01 \x01(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\"^\n\x1e\x43reateConcurrencyLimitResponse\x12<\n\x11\x63oncurrency_limit\x18\x01 \x01(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\"*\n\x1aGetConcurrencyLimitRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"[\n\x1bGetConcurrencyLimitResponse\x12<\n\x11\x63oncurrency_limit\x18\x01 \x01(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\"Z\n\x1cListConcurrencyLimitsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x13\n\x0bname_prefix\x18\x03 \x01(\t\"w\n\x1dListConcurrencyLimitsResponse\x12=\n\x12\x63oncurrency_limits\x18\x01 \x03(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8e\x01\n\x1dUpdateConcurrencyLimitRequest\x12<\n\x11\x63oncurrency_limit\x18\x01 \x01(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"^\n\x1eUpdateConcurrencyLimitResponse\x12<\n\x11\x63oncurrency_limit\x18\x01 \x01(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\"-\n\x1d\x44\x65leteConcurrencyLimitRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x1e\x44\x65leteConcurrencyLimitResponse\",\n\x1cResetConcurrencyLimitRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"]\n\x1dResetConcurrencyLimitResponse\x12<\n\x11\x63oncurrency_limit\x18\x01 \x01(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\"\x9b\x02\n\x13\x41\x63quireSlotsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1f\n\x17\x63oncurrency_limit_names\x18\x02 \x03(\t\x12\r\n\x05slots\x18\x03 \x01(\x05\x12\'\n\x04mode\x18\x04 \x01(\x0e\x32\x19.headgate.api.v1.SlotMode\x12\x31\n\x0elease_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04wait\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06strict\x18\x07 \x01(\x08\x12+\n\x06holder\x18\x08 \x01(\x0b\x32\x1b.headgate.api.v1.SlotHolder\"j\n\x14\x41\x63quireSlotsResponse\x12\x10\n\x08\x61\x63quired\x18\x01 \x01(\x08\x12)\n\x05lease\x18\x02 \x01(\x0b\x32\x1a.headgate.api.v1.SlotLease\x12\x15\n\rmissing_names\x18\x03 \x03(\t\"\x1f\n\x11RenewSlotsRequest\x12\n\n\x02id\x18\x01 \x01(\t\"?\n\x12RenewSlotsResponse\x12)\n\x05lease\x18\x01 \x01(\x0b\x32\x1a.headgate.api.v1.SlotLease\"!\n\x13ReleaseSlotsRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x16\n\x14ReleaseSlotsResponse\"w\n\x15ListSlotLeasesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x1e\n\x16\x63oncurrency_limit_name\x18\x03 \x01(\t\x12\x17\n\x0finclude_waiting\x18\x04 \x01(\x08\"]\n\x16ListSlotLeasesResponse\x12*\n\x06leases\x18\x01 \x03(\x0b\x32\x1a.headgate.api.v1.SlotLease\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x18WatchActiveLimitsRequest\x12\x13\n\x0bname_prefix\x18\x01 \x01(\t\"*\n\x19WatchActiveLimitsResponse\x12\r\n\x05names\x18\x01 \x03(\t*Z\n\x08SlotMode\x12\x19\n\x15SLOT_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15SLOT_MODE_CONCURRENCY\x10\x01\x12\x18\n\x14SLOT_MODE_RATE_LIMIT\x10\x02\x32\xce\t\n\x17\x43oncurrencyLimitService\x12y\n\x16\x43reateConcurrencyLimit\x12..headgate.api.v1.CreateConcurrencyLimitRequest\x1a/.headgate.api.v1.CreateConcurrencyLimitResponse\x12p\n\x13GetConcurrencyLimit\x12+.headgate.api.v1.GetConcurrencyLimitRequest\x1a,.headgate.api.v1.GetConcurrencyLimitResponse\x12v\n\x15ListConcurrencyLimits\x12-.headgate.api.v1.ListConcurrencyLimitsRequest\x1a..headgate.api.v1.ListConcurrencyLimitsResponse\x12y\n\x16UpdateConcurrencyLimit\x12..headgate.api.v1.UpdateConcurrencyLimitRequest\x1a/.headgate.api.v1.UpdateConcurrencyLimitResponse\x12y\n\x16\x44\x65leteConcurrencyLimit\x12..headgate.api.v1.DeleteConcurrencyLimitRequest\x1a/.headgate.api.v1.DeleteConcurrencyLimitResponse\x12v\n\x15ResetConcurrencyLimit\x12-.headgate.api.v1.ResetConcurrencyLimitRequest\x1a..headgate.api.v1.ResetConcurrencyLimitResponse\x12[\n\x0c\x41\x63quireSlots\x12$.headgate.api.v1.AcquireSlotsRequest\x1a%.headgate.api.v1.AcquireSlotsResponse\x12U\n\nRenewSlots\x12\".headgate.api.v1.RenewSlotsRequest\x1a#.headgate.api.v1.RenewSlotsResponse\x12[\n\x0cReleaseSlots\x12$.headgate.api.v1.ReleaseSlotsRequest\x1a%.headgate.api.v1.ReleaseSlotsResponse\x12\x61\n\x0eListSlotLeases\x12&.headgate.api.v1.ListSlotLeasesRequest\x1a\'.headgate.api.v1.ListSlotLeasesResponse\x12l\n\x11WatchActiveLimits\x12).headgate.api.v1.WatchActiveLimitsRequest\x1a*.headgate.api.v1.WatchActiveLimitsResponse0\x01\x42\x37\n\x13\x64\x65v.headgate.api.v1P\x01Z\x1eheadgate.dev/api/v1;headgatev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/headgate/api/v1/concurrency_limit_service.proto\x12\x0fheadgate.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\'headgate/api/v1/concurrency_limit.proto\"q\n\x1d\x43reateConcurrencyLimitRequest\x12<\n\x11\x63oncurrency_limit\x18\x01 \x01(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"^\n\x1e\x43reateConcurrencyLimitResponse\x12<\n\x11\x63oncurrency_limit\x18\x01 \x01(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\"*\n\x1aGetConcurrencyLimitRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"[\n\x1bGetConcurrencyLimitResponse\x12<\n\x11\x63oncurrency_limit\x18\x01 \x01(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\"Z\n\x1cListConcurrencyLimitsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x13\n\x0bname_prefix\x18\x03 \x01(\t\"w\n\x1dListConcurrencyLimitsResponse\x12=\n\x12\x63oncurrency_limits\x18\x01 \x03(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8e\x01\n\x1dUpdateConcurrencyLimitRequest\x12<\n\x11\x63oncurrency_limit\x18\x01 \x01(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"^\n\x1eUpdateConcurrencyLimitResponse\x12<\n\x11\x63oncurrency_limit\x18\x01 \x01(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\"-\n\x1d\x44\x65leteConcurrencyLimitRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x1e\x44\x65leteConcurrencyLimitResponse\",\n\x1cResetConcurrencyLimitRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"]\n\x1dResetConcurrencyLimitResponse\x12<\n\x11\x63oncurrency_limit\x18\x01 \x01(\x0b\x32!.headgate.api.v1.ConcurrencyLimit\"\x9b\x02\n\x13\x41\x63quireSlotsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1f\n\x17\x63oncurrency_limit_names\x18\x02 \x03(\t\x12\r\n\x05slots\x18\x03 \x01(\x05\x12\'\n\x04mode\x18\x04 \x01(\x0e\x32\x19.headgate.api.v1.SlotMode\x12\x31\n\x0elease_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04wait\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06strict\x18\x07 \x01(\x08\x12+\n\x06holder\x18\x08 \x01(\x0b\x32\x1b.headgate.api.v1.SlotHolder\"j\n\x14\x41\x63quireSlotsResponse\x12\x10\n\x08\x61\x63quired\x18\x01 \x01(\x08\x12)\n\x05lease\x18\x02 \x01(\x0b\x32\x1a.headgate.api.v1.SlotLease\x12\x15\n\rmissing_names\x18\x03 \x03(\t\"\x1f\n\x11RenewSlotsRequest\x12\n\n\x02id\x18\x01 \x01(\t\"?\n\x12RenewSlotsResponse\x12)\n\x05lease\x18\x01 \x01(\x0b\x32\x1a.headgate.api.v1.SlotLease\"!\n\x13ReleaseSlotsRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x16\n\x14ReleaseSlotsResponse\"w\n\x15ListSlotLeasesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x1e\n\x16\x63oncurrency_limit_name\x18\x03 \x01(\t\x12\x17\n\x0finclude_waiting\x18\x04 \x01(\x08\"]\n\x16ListSlotLeasesResponse\x12*\n\x06leases\x18\x01 \x03(\x0b\x32\x1a.headgate.api.v1.SlotLease\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x18WatchActiveLimitsRequest\x12\x13\n\x0bname_prefix\x18\x01 \x01(\t\"*\n\x19WatchActiveLimitsResponse\x12\r\n\x05names\x18\x01 \x03(\t*Z\n\x08SlotMode\x12\x19\n\x15SLOT_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15SLOT_MODE_CONCURRENCY\x10\x01\x12\x18\n\x14SLOT_MODE_RATE_LIMIT\x10\x02\x32\xce\t\n\x17\x43oncurrencyLimitService\x12y\n\x16\x43reateConcurrencyLimit\x12..headgate.api.v1.CreateConcurrencyLimitRequest\x1a/.headgate.api.v1.CreateConcurrencyLimitResponse\x12p\n\x13GetConcurrencyLimit\x12+.headgate.api.v1.GetConcurrencyLimitRequest\x1a,.headgate.api.v1.GetConcurrencyLimitResponse\x12v\n\x15ListConcurrencyLimits\x12-.headgate.api.v1.ListConcurrencyLimitsRequest\x1a..headgate.api.v1.ListConcurrencyLimitsResponse\x12y\n\x16UpdateConcurrencyLimit\x12..headgate.api.v1.UpdateConcurrencyLimitRequest\x1a/.headgate.api.v1.UpdateConcurrencyLimitResponse\x12y\n\x16\x44\x65leteConcurrencyLimit\x12..headgate.api.v1.DeleteConcurrencyLimitRequest\x1a/.headgate.api.v1.DeleteConcurrencyLimitResponse\x12v\n\x15ResetConcurrencyLimit\x12-.headgate.api.v1.ResetConcurrencyLimitRequest\x1a..headgate.api.v1.ResetConcurrencyLimitResponse\x12[\n\x0c\x41\x63quireSlots\x12$.headgate.api.v1.AcquireSlotsRequest\x1a%.headgate.api.v1.AcquireSlotsResponse\x12U\n\nRenewSlots\x12\".headgate.api.v1.RenewSlotsRequest\x1a#.headgate.api.v1.RenewSlotsResponse\x12[\n\x0cReleaseSlots\x12$.headgate.api.v1.ReleaseSlotsRequest\x1a%.headgate.api.v1.ReleaseSlotsResponse\x12\x61\n\x0eListSlotLeases\x12&.headgate.api.v1.ListSlotLeasesRequest\x1a\'.headgate.api.v1.ListSlotLeasesResponse\x12l\n\x11WatchActiveLimits\x12).headgate.api.v1.WatchActiveLimitsRequest\x1a*.headgate.api.v1.WatchActiveLimitsResponse0\x01\x42\x37\n\x13\x64\x65v.headgate.api.v1P\x01Z\x1eheadgate.dev/api/v1;headgatev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,52 +35,52 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.v1.concurrency
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023dev.headgate.api.v1P\001Z\036headgate.dev/api/v1;headgatev1'
-  _globals['_SLOTMODE']._serialized_start=2039
-  _globals['_SLOTMODE']._serialized_end=2129
+  _globals['_SLOTMODE']._serialized_start=2059
+  _globals['_SLOTMODE']._serialized_end=2149
   _globals['_CREATECONCURRENCYLIMITREQUEST']._serialized_start=175
-  _globals['_CREATECONCURRENCYLIMITREQUEST']._serialized_end=268
-  _globals['_CREATECONCURRENCYLIMITRESPONSE']._serialized_start=270
-  _globals['_CREATECONCURRENCYLIMITRESPONSE']._serialized_end=364
-  _globals['_GETCONCURRENCYLIMITREQUEST']._serialized_start=366
-  _globals['_GETCONCURRENCYLIMITREQUEST']._serialized_end=408
-  _globals['_GETCONCURRENCYLIMITRESPONSE']._serialized_start=410
-  _globals['_GETCONCURRENCYLIMITRESPONSE']._serialized_end=501
-  _globals['_LISTCONCURRENCYLIMITSREQUEST']._serialized_start=503
-  _globals['_LISTCONCURRENCYLIMITSREQUEST']._serialized_end=593
-  _globals['_LISTCONCURRENCYLIMITSRESPONSE']._serialized_start=595
-  _globals['_LISTCONCURRENCYLIMITSRESPONSE']._serialized_end=714
-  _globals['_UPDATECONCURRENCYLIMITREQUEST']._serialized_start=717
-  _globals['_UPDATECONCURRENCYLIMITREQUEST']._serialized_end=859
-  _globals['_UPDATECONCURRENCYLIMITRESPONSE']._serialized_start=861
-  _globals['_UPDATECONCURRENCYLIMITRESPONSE']._serialized_end=955
-  _globals['_DELETECONCURRENCYLIMITREQUEST']._serialized_start=957
-  _globals['_DELETECONCURRENCYLIMITREQUEST']._serialized_end=1002
-  _globals['_DELETECONCURRENCYLIMITRESPONSE']._serialized_start=1004
-  _globals['_DELETECONCURRENCYLIMITRESPONSE']._serialized_end=1036
-  _globals['_RESETCONCURRENCYLIMITREQUEST']._serialized_start=1038
-  _globals['_RESETCONCURRENCYLIMITREQUEST']._serialized_end=1082
-  _globals['_RESETCONCURRENCYLIMITRESPONSE']._serialized_start=1084
-  _globals['_RESETCONCURRENCYLIMITRESPONSE']._serialized_end=1177
-  _globals['_ACQUIRESLOTSREQUEST']._serialized_start=1180
-  _globals['_ACQUIRESLOTSREQUEST']._serialized_end=1463
-  _globals['_ACQUIRESLOTSRESPONSE']._serialized_start=1465
-  _globals['_ACQUIRESLOTSRESPONSE']._serialized_end=1571
-  _globals['_RENEWSLOTSREQUEST']._serialized_start=1573
-  _globals['_RENEWSLOTSREQUEST']._serialized_end=1604
-  _globals['_RENEWSLOTSRESPONSE']._serialized_start=1606
-  _globals['_RENEWSLOTSRESPONSE']._serialized_end=1669
-  _globals['_RELEASESLOTSREQUEST']._serialized_start=1671
-  _globals['_RELEASESLOTSREQUEST']._serialized_end=1704
-  _globals['_RELEASESLOTSRESPONSE']._serialized_start=1706
-  _globals['_RELEASESLOTSRESPONSE']._serialized_end=1728
-  _globals['_LISTSLOTLEASESREQUEST']._serialized_start=1730
-  _globals['_LISTSLOTLEASESREQUEST']._serialized_end=1849
-  _globals['_LISTSLOTLEASESRESPONSE']._serialized_start=1851
-  _globals['_LISTSLOTLEASESRESPONSE']._serialized_end=1944
-  _globals['_WATCHACTIVELIMITSREQUEST']._serialized_start=1946
-  _globals['_WATCHACTIVELIMITSREQUEST']._serialized_end=1993
-  _globals['_WATCHACTIVELIMITSRESPONSE']._serialized_start=1995
-  _globals['_WATCHACTIVELIMITSRESPONSE']._serialized_end=2037
-  _globals['_CONCURRENCYLIMITSERVICE']._serialized_start=2132
-  _globals['_CONCURRENCYLIMITSERVICE']._serialized_end=3362
+  _globals['_CREATECONCURRENCYLIMITREQUEST']._serialized_end=288
+  _globals['_CREATECONCURRENCYLIMITRESPONSE']._serialized_start=290
+  _globals['_CREATECONCURRENCYLIMITRESPONSE']._serialized_end=384
+  _globals['_GETCONCURRENCYLIMITREQUEST']._serialized_start=386
+  _globals['_GETCONCURRENCYLIMITREQUEST']._serialized_end=428
+  _globals['_GETCONCURRENCYLIMITRESPONSE']._serialized_start=430
+  _globals['_GETCONCURRENCYLIMITRESPONSE']._serialized_end=521
+  _globals['_LISTCONCURRENCYLIMITSREQUEST']._serialized_start=523
+  _globals['_LISTCONCURRENCYLIMITSREQUEST']._serialized_end=613
+  _globals['_LISTCONCURRENCYLIMITSRESPONSE']._serialized_start=615
+  _globals['_LISTCONCURRENCYLIMITSRESPONSE']._serialized_end=734
+  _globals['_UPDATECONCURRENCYLIMITREQUEST']._serialized_start=737
+  _globals['_UPDATECONCURRENCYLIMITREQUEST']._serialized_end=879
+  _globals['_UPDATECONCURRENCYLIMITRESPONSE']._serialized_start=881
+  _globals['_UPDATECONCURRENCYLIMITRESPONSE']._serialized_end=975
+  _globals['_DELETECONCURRENCYLIMITREQUEST']._serialized_start=977
+  _globals['_DELETECONCURRENCYLIMITREQUEST']._serialized_end=1022
+  _globals['_DELETECONCURRENCYLIMITRESPONSE']._serialized_start=1024
+  _globals['_DELETECONCURRENCYLIMITRESPONSE']._serialized_end=1056
+  _globals['_RESETCONCURRENCYLIMITREQUEST']._serialized_start=1058
+  _globals['_RESETCONCURRENCYLIMITREQUEST']._serialized_end=1102
+  _globals['_RESETCONCURRENCYLIMITRESPONSE']._serialized_start=1104
+  _globals['_RESETCONCURRENCYLIMITRESPONSE']._serialized_end=1197
+  _globals['_ACQUIRESLOTSREQUEST']._serialized_start=1200
+  _globals['_ACQUIRESLOTSREQUEST']._serialized_end=1483
+  _globals['_ACQUIRESLOTSRESPONSE']._serialized_start=1485
+  _globals['_ACQUIRESLOTSRESPONSE']._serialized_end=1591
+  _globals['_RENEWSLOTSREQUEST']._serialized_start=1593
+  _globals['_RENEWSLOTSREQUEST']._serialized_end=1624
+  _globals['_RENEWSLOTSRESPONSE']._serialized_start=1626
+  _globals['_RENEWSLOTSRESPONSE']._serialized_end=1689
+  _globals['_RELEASESLOTSREQUEST']._serialized_start=1691
+  _globals['_RELEASESLOTSREQUEST']._serialized_end=1724
+  _globals['_RELEASESLOTSRESPONSE']._serialized_start=1726
+  _globals['_RELEASESLOTSRESPONSE']._serialized_end=1748
+  _globals['_LISTSLOTLEASESREQUEST']._serialized_start=1750
+  _globals['_LISTSLOTLEASESREQUEST']._serialized_end=1869
+  _globals['_LISTSLOTLEASESRESPONSE']._serialized_start=1871
+  _globals['_LISTSLOTLEASESRESPONSE']._serialized_end=1964
+  _globals['_WATCHACTIVELIMITSREQUEST']._serialized_start=1966
+  _globals['_WATCHACTIVELIMITSREQUEST']._serialized_end=2013
+  _globals['_WATCHACTIVELIMITSRESPONSE']._serialized_start=2015
+  _globals['_WATCHACTIVELIMITSRESPONSE']._serialized_end=2057
+  _globals['_CONCURRENCYLIMITSERVICE']._serialized_start=2152
+  _globals['_CONCURRENCYLIMITSERVICE']._serialized_end=3382
 # @@protoc_insertion_point(module_scope)

@@ -53,6 +53,11 @@ class CreateConcurrencyLimitRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONCURRENCY_LIMIT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """UUID text; the same request sent again returns the same limit. Default: every
+    request is one of its own.
+    """
     @_builtins.property
     def concurrency_limit(self) -> _concurrency_limit_pb2.ConcurrencyLimit:
         """The limit. Required."""
@@ -61,10 +66,11 @@ class CreateConcurrencyLimitRequest(_message.Message):
         self,
         *,
         concurrency_limit: _concurrency_limit_pb2.ConcurrencyLimit | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["concurrency_limit", b"concurrency_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency_limit", b"concurrency_limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency_limit", b"concurrency_limit", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -60,7 +60,8 @@ class ConcurrencyLimitServiceStub:
     Repeating a request with the same request_id does no harm: it returns the
     lease that was granted, or keeps the place in line. Whoever breaks the call
     off keeps the place for 60 seconds, and is passed over meanwhile.
-    ReleaseSlots with the request_id gives up the place as well.
+    ReleaseSlots with the request_id gives up the place as well. Only slots of a
+    rate limit, which have no lease, may be taken once more by a repetition.
 
     NOT_FOUND if a limit is missing and strict is set. FAILED_PRECONDITION if
     more slots are asked for than a limit has, or if a rate limit is asked of a
@@ -111,7 +112,8 @@ class ConcurrencyLimitServiceAsyncStub(ConcurrencyLimitServiceStub):
     Repeating a request with the same request_id does no harm: it returns the
     lease that was granted, or keeps the place in line. Whoever breaks the call
     off keeps the place for 60 seconds, and is passed over meanwhile.
-    ReleaseSlots with the request_id gives up the place as well.
+    ReleaseSlots with the request_id gives up the place as well. Only slots of a
+    rate limit, which have no lease, may be taken once more by a repetition.
 
     NOT_FOUND if a limit is missing and strict is set. FAILED_PRECONDITION if
     more slots are asked for than a limit has, or if a rate limit is asked of a
@@ -201,7 +203,8 @@ class ConcurrencyLimitServiceServicer(metaclass=_abc_1.ABCMeta):
         Repeating a request with the same request_id does no harm: it returns the
         lease that was granted, or keeps the place in line. Whoever breaks the call
         off keeps the place for 60 seconds, and is passed over meanwhile.
-        ReleaseSlots with the request_id gives up the place as well.
+        ReleaseSlots with the request_id gives up the place as well. Only slots of a
+        rate limit, which have no lease, may be taken once more by a repetition.
 
         NOT_FOUND if a limit is missing and strict is set. FAILED_PRECONDITION if
         more slots are asked for than a limit has, or if a rate limit is asked of a

@@ -210,7 +210,10 @@ class Deployment(_message.Message):
 
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Default parameters: name to JSON text, e.g. {"limit": "10", "who": "\\"Ann\\""}."""
+        """Default parameters: name to JSON text, e.g. {"limit": "10", "who": "\\"Ann\\""}.
+        They may have templates, see CreateFlowRunRequest, which are resolved when a run
+        is created; one of a scheduled run that cannot be resolved stays as it is.
+        """
 
     @_builtins.property
     def schedules(self) -> _containers.RepeatedCompositeFieldContainer[Global___Schedule]:
@@ -484,10 +487,16 @@ class PullStep(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Which action, e.g. "set_working_directory", "git_clone". Required."""
+    """Which action: "set_working_directory", "git_clone", "run_shell_script",
+    "pull_from_remote_storage", "pull_with_block", "pip_install_requirements", or a
+    function of Python, "package.module.function". Required.
+    """
     @_builtins.property
     def inputs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Its arguments: name to JSON text."""
+        """Its arguments: name to JSON text. Texts may name saved blocks and variables,
+        "{{ headgate.blocks.secret.git-token }}". An "id" is no argument: later steps
+        find what the step returned by it, as "{{ id.directory }}".
+        """
 
     def __init__(
         self,

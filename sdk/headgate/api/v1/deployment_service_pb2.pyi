@@ -136,7 +136,7 @@ class ListDeploymentsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many at most; default 50, at most 200."""
+    """How many at most; default 50, at most 200. Of large ones fewer are returned."""
     page_token: _builtins.str
     """The next_page_token of the page before. Default: the first page."""
     @_builtins.property

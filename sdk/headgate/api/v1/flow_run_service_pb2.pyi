@@ -151,7 +151,17 @@ class CreateFlowRunRequest(_message.Message):
     """
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Parameters, merged over the deployment's: name to JSON text."""
+        """Parameters, merged over the deployment's: name to JSON text; 512 KiB together
+        at most. A value, or a part of one, may be a template, which becomes its value
+        before the parameters are held to the schema:
+        {"__headgate_kind": "json", "value": "[1, 2]"} is what the text says,
+        {"__headgate_kind": "jinja", "template": "{{ flow_run.name }}"} is a text with
+        names, ids and tags of flow, deployment and flow_run filled in, and
+        {"__headgate_kind": "workspace_variable", "variable_name": "region"} is the
+        value of a variable. INVALID_ARGUMENT if it cannot be resolved, or if a
+        parameter is given that the schema calls readOnly, with another value than the
+        deployment's.
+        """
 
     @_builtins.property
     def scheduled_time(self) -> _timestamp_pb2.Timestamp:
@@ -379,7 +389,7 @@ class ListFlowRunsRequest(_message.Message):
     order: Global___FlowRunOrder.ValueType
     """The order. Default: the newest expected start first."""
     page_size: _builtins.int
-    """How many at most; default 50, at most 200."""
+    """How many at most; default 50, at most 200. Of large ones fewer are returned."""
     page_token: _builtins.str
     """The next_page_token of the page before, with the same filter and order.
     Default: the first page.

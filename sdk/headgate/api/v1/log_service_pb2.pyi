@@ -128,7 +128,9 @@ class ListLogsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     DESCENDING_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many at most; default 200, at most 1,000."""
+    """How many at most; default 200, at most 1,000. Of large ones fewer are
+    returned.
+    """
     page_token: _builtins.str
     """The next_page_token of the page before. Default: the first page."""
     descending: _builtins.bool

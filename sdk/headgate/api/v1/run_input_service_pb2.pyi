@@ -138,7 +138,7 @@ class ListRunInputsRequest(_message.Message):
     flow_run_id: _builtins.str
     """UUID text of the flow run. Required."""
     page_size: _builtins.int
-    """How many at most; default 50, at most 200."""
+    """How many at most; default 50, at most 200. Of large ones fewer are returned."""
     page_token: _builtins.str
     """The next_page_token of the page before. Default: the first page."""
     @_builtins.property

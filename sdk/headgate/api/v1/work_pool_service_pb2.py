@@ -26,7 +26,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from headgate.api.v1 import work_pool_pb2 as headgate_dot_api_dot_v1_dot_work__pool__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'headgate/api/v1/work_pool_service.proto\x12\x0fheadgate.api.v1\x1a google/protobuf/field_mask.proto\x1a\x1fheadgate/api/v1/work_pool.proto\"E\n\x15\x43reateWorkPoolRequest\x12,\n\twork_pool\x18\x01 \x01(\x0b\x32\x19.headgate.api.v1.WorkPool\"F\n\x16\x43reateWorkPoolResponse\x12,\n\twork_pool\x18\x01 \x01(\x0b\x32\x19.headgate.api.v1.WorkPool\"\"\n\x12GetWorkPoolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x13GetWorkPoolResponse\x12,\n\twork_pool\x18\x01 \x01(\x0b\x32\x19.headgate.api.v1.WorkPool\"=\n\x14ListWorkPoolsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x15ListWorkPoolsResponse\x12-\n\nwork_pools\x18\x01 \x03(\x0b\x32\x19.headgate.api.v1.WorkPool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"v\n\x15UpdateWorkPoolRequest\x12,\n\twork_pool\x18\x01 \x01(\x0b\x32\x19.headgate.api.v1.WorkPool\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"F\n\x16UpdateWorkPoolResponse\x12,\n\twork_pool\x18\x01 \x01(\x0b\x32\x19.headgate.api.v1.WorkPool\"%\n\x15\x44\x65leteWorkPoolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteWorkPoolResponse\"H\n\x16\x43reateWorkQueueRequest\x12.\n\nwork_queue\x18\x01 \x01(\x0b\x32\x1a.headgate.api.v1.WorkQueue\"I\n\x17\x43reateWorkQueueResponse\x12.\n\nwork_queue\x18\x01 \x01(\x0b\x32\x1a.headgate.api.v1.WorkQueue\"/\n\x15ListWorkQueuesRequest\x12\x16\n\x0ework_pool_name\x18\x01 \x01(\t\"I\n\x16ListWorkQueuesResponse\x12/\n\x0bwork_queues\x18\x01 \x03(\x0b\x32\x1a.headgate.api.v1.WorkQueue\"y\n\x16UpdateWorkQueueRequest\x12.\n\nwork_queue\x18\x01 \x01(\x0b\x32\x1a.headgate.api.v1.WorkQueue\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"I\n\x17UpdateWorkQueueResponse\x12.\n\nwork_queue\x18\x01 \x01(\x0b\x32\x1a.headgate.api.v1.WorkQueue\">\n\x16\x44\x65leteWorkQueueRequest\x12\x16\n\x0ework_pool_name\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x19\n\x17\x44\x65leteWorkQueueResponse\"A\n\x12ListRunnersRequest\x12\x16\n\x0ework_pool_name\x18\x01 \x01(\t\x12\x13\n\x0bonline_only\x18\x02 \x01(\x08\"?\n\x13ListRunnersResponse\x12(\n\x07runners\x18\x01 \x03(\x0b\x32\x17.headgate.api.v1.Runner2\xe3\x07\n\x0fWorkPoolService\x12\x61\n\x0e\x43reateWorkPool\x12&.headgate.api.v1.CreateWorkPoolRequest\x1a\'.headgate.api.v1.CreateWorkPoolResponse\x12X\n\x0bGetWorkPool\x12#.headgate.api.v1.GetWorkPoolRequest\x1a$.headgate.api.v1.GetWorkPoolResponse\x12^\n\rListWorkPools\x12%.headgate.api.v1.ListWorkPoolsRequest\x1a&.headgate.api.v1.ListWorkPoolsResponse\x12\x61\n\x0eUpdateWorkPool\x12&.headgate.api.v1.UpdateWorkPoolRequest\x1a\'.headgate.api.v1.UpdateWorkPoolResponse\x12\x61\n\x0e\x44\x65leteWorkPool\x12&.headgate.api.v1.DeleteWorkPoolRequest\x1a\'.headgate.api.v1.DeleteWorkPoolResponse\x12\x64\n\x0f\x43reateWorkQueue\x12\'.headgate.api.v1.CreateWorkQueueRequest\x1a(.headgate.api.v1.CreateWorkQueueResponse\x12\x61\n\x0eListWorkQueues\x12&.headgate.api.v1.ListWorkQueuesRequest\x1a\'.headgate.api.v1.ListWorkQueuesResponse\x12\x64\n\x0fUpdateWorkQueue\x12\'.headgate.api.v1.UpdateWorkQueueRequest\x1a(.headgate.api.v1.UpdateWorkQueueResponse\x12\x64\n\x0f\x44\x65leteWorkQueue\x12\'.headgate.api.v1.DeleteWorkQueueRequest\x1a(.headgate.api.v1.DeleteWorkQueueResponse\x12X\n\x0bListRunners\x12#.headgate.api.v1.ListRunnersRequest\x1a$.headgate.api.v1.ListRunnersResponseB7\n\x13\x64\x65v.headgate.api.v1P\x01Z\x1eheadgate.dev/api/v1;headgatev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'headgate/api/v1/work_pool_service.proto\x12\x0fheadgate.api.v1\x1a google/protobuf/field_mask.proto\x1a\x1fheadgate/api/v1/work_pool.proto\"Y\n\x15\x43reateWorkPoolRequest\x12,\n\twork_pool\x18\x01 \x01(\x0b\x32\x19.headgate.api.v1.WorkPool\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"F\n\x16\x43reateWorkPoolResponse\x12,\n\twork_pool\x18\x01 \x01(\x0b\x32\x19.headgate.api.v1.WorkPool\"\"\n\x12GetWorkPoolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x13GetWorkPoolResponse\x12,\n\twork_pool\x18\x01 \x01(\x0b\x32\x19.headgate.api.v1.WorkPool\"=\n\x14ListWorkPoolsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x15ListWorkPoolsResponse\x12-\n\nwork_pools\x18\x01 \x03(\x0b\x32\x19.headgate.api.v1.WorkPool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"v\n\x15UpdateWorkPoolRequest\x12,\n\twork_pool\x18\x01 \x01(\x0b\x32\x19.headgate.api.v1.WorkPool\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"F\n\x16UpdateWorkPoolResponse\x12,\n\twork_pool\x18\x01 \x01(\x0b\x32\x19.headgate.api.v1.WorkPool\"%\n\x15\x44\x65leteWorkPoolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteWorkPoolResponse\"\\\n\x16\x43reateWorkQueueRequest\x12.\n\nwork_queue\x18\x01 \x01(\x0b\x32\x1a.headgate.api.v1.WorkQueue\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"I\n\x17\x43reateWorkQueueResponse\x12.\n\nwork_queue\x18\x01 \x01(\x0b\x32\x1a.headgate.api.v1.WorkQueue\"/\n\x15ListWorkQueuesRequest\x12\x16\n\x0ework_pool_name\x18\x01 \x01(\t\"I\n\x16ListWorkQueuesResponse\x12/\n\x0bwork_queues\x18\x01 \x03(\x0b\x32\x1a.headgate.api.v1.WorkQueue\"y\n\x16UpdateWorkQueueRequest\x12.\n\nwork_queue\x18\x01 \x01(\x0b\x32\x1a.headgate.api.v1.WorkQueue\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"I\n\x17UpdateWorkQueueResponse\x12.\n\nwork_queue\x18\x01 \x01(\x0b\x32\x1a.headgate.api.v1.WorkQueue\">\n\x16\x44\x65leteWorkQueueRequest\x12\x16\n\x0ework_pool_name\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x19\n\x17\x44\x65leteWorkQueueResponse\"A\n\x12ListRunnersRequest\x12\x16\n\x0ework_pool_name\x18\x01 \x01(\t\x12\x13\n\x0bonline_only\x18\x02 \x01(\x08\"?\n\x13ListRunnersResponse\x12(\n\x07runners\x18\x01 \x03(\x0b\x32\x17.headgate.api.v1.Runner2\xe3\x07\n\x0fWorkPoolService\x12\x61\n\x0e\x43reateWorkPool\x12&.headgate.api.v1.CreateWorkPoolRequest\x1a\'.headgate.api.v1.CreateWorkPoolResponse\x12X\n\x0bGetWorkPool\x12#.headgate.api.v1.GetWorkPoolRequest\x1a$.headgate.api.v1.GetWorkPoolResponse\x12^\n\rListWorkPools\x12%.headgate.api.v1.ListWorkPoolsRequest\x1a&.headgate.api.v1.ListWorkPoolsResponse\x12\x61\n\x0eUpdateWorkPool\x12&.headgate.api.v1.UpdateWorkPoolRequest\x1a\'.headgate.api.v1.UpdateWorkPoolResponse\x12\x61\n\x0e\x44\x65leteWorkPool\x12&.headgate.api.v1.DeleteWorkPoolRequest\x1a\'.headgate.api.v1.DeleteWorkPoolResponse\x12\x64\n\x0f\x43reateWorkQueue\x12\'.headgate.api.v1.CreateWorkQueueRequest\x1a(.headgate.api.v1.CreateWorkQueueResponse\x12\x61\n\x0eListWorkQueues\x12&.headgate.api.v1.ListWorkQueuesRequest\x1a\'.headgate.api.v1.ListWorkQueuesResponse\x12\x64\n\x0fUpdateWorkQueue\x12\'.headgate.api.v1.UpdateWorkQueueRequest\x1a(.headgate.api.v1.UpdateWorkQueueResponse\x12\x64\n\x0f\x44\x65leteWorkQueue\x12\'.headgate.api.v1.DeleteWorkQueueRequest\x1a(.headgate.api.v1.DeleteWorkQueueResponse\x12X\n\x0bListRunners\x12#.headgate.api.v1.ListRunnersRequest\x1a$.headgate.api.v1.ListRunnersResponseB7\n\x13\x64\x65v.headgate.api.v1P\x01Z\x1eheadgate.dev/api/v1;headgatev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,45 +35,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023dev.headgate.api.v1P\001Z\036headgate.dev/api/v1;headgatev1'
   _globals['_CREATEWORKPOOLREQUEST']._serialized_start=127
-  _globals['_CREATEWORKPOOLREQUEST']._serialized_end=196
-  _globals['_CREATEWORKPOOLRESPONSE']._serialized_start=198
-  _globals['_CREATEWORKPOOLRESPONSE']._serialized_end=268
-  _globals['_GETWORKPOOLREQUEST']._serialized_start=270
-  _globals['_GETWORKPOOLREQUEST']._serialized_end=304
-  _globals['_GETWORKPOOLRESPONSE']._serialized_start=306
-  _globals['_GETWORKPOOLRESPONSE']._serialized_end=373
-  _globals['_LISTWORKPOOLSREQUEST']._serialized_start=375
-  _globals['_LISTWORKPOOLSREQUEST']._serialized_end=436
-  _globals['_LISTWORKPOOLSRESPONSE']._serialized_start=438
-  _globals['_LISTWORKPOOLSRESPONSE']._serialized_end=533
-  _globals['_UPDATEWORKPOOLREQUEST']._serialized_start=535
-  _globals['_UPDATEWORKPOOLREQUEST']._serialized_end=653
-  _globals['_UPDATEWORKPOOLRESPONSE']._serialized_start=655
-  _globals['_UPDATEWORKPOOLRESPONSE']._serialized_end=725
-  _globals['_DELETEWORKPOOLREQUEST']._serialized_start=727
-  _globals['_DELETEWORKPOOLREQUEST']._serialized_end=764
-  _globals['_DELETEWORKPOOLRESPONSE']._serialized_start=766
-  _globals['_DELETEWORKPOOLRESPONSE']._serialized_end=790
-  _globals['_CREATEWORKQUEUEREQUEST']._serialized_start=792
-  _globals['_CREATEWORKQUEUEREQUEST']._serialized_end=864
-  _globals['_CREATEWORKQUEUERESPONSE']._serialized_start=866
-  _globals['_CREATEWORKQUEUERESPONSE']._serialized_end=939
-  _globals['_LISTWORKQUEUESREQUEST']._serialized_start=941
-  _globals['_LISTWORKQUEUESREQUEST']._serialized_end=988
-  _globals['_LISTWORKQUEUESRESPONSE']._serialized_start=990
-  _globals['_LISTWORKQUEUESRESPONSE']._serialized_end=1063
-  _globals['_UPDATEWORKQUEUEREQUEST']._serialized_start=1065
-  _globals['_UPDATEWORKQUEUEREQUEST']._serialized_end=1186
-  _globals['_UPDATEWORKQUEUERESPONSE']._serialized_start=1188
-  _globals['_UPDATEWORKQUEUERESPONSE']._serialized_end=1261
-  _globals['_DELETEWORKQUEUEREQUEST']._serialized_start=1263
-  _globals['_DELETEWORKQUEUEREQUEST']._serialized_end=1325
-  _globals['_DELETEWORKQUEUERESPONSE']._serialized_start=1327
-  _globals['_DELETEWORKQUEUERESPONSE']._serialized_end=1352
-  _globals['_LISTRUNNERSREQUEST']._serialized_start=1354
-  _globals['_LISTRUNNERSREQUEST']._serialized_end=1419
-  _globals['_LISTRUNNERSRESPONSE']._serialized_start=1421
-  _globals['_LISTRUNNERSRESPONSE']._serialized_end=1484
-  _globals['_WORKPOOLSERVICE']._serialized_start=1487
-  _globals['_WORKPOOLSERVICE']._serialized_end=2482
+  _globals['_CREATEWORKPOOLREQUEST']._serialized_end=216
+  _globals['_CREATEWORKPOOLRESPONSE']._serialized_start=218
+  _globals['_CREATEWORKPOOLRESPONSE']._serialized_end=288
+  _globals['_GETWORKPOOLREQUEST']._serialized_start=290
+  _globals['_GETWORKPOOLREQUEST']._serialized_end=324
+  _globals['_GETWORKPOOLRESPONSE']._serialized_start=326
+  _globals['_GETWORKPOOLRESPONSE']._serialized_end=393
+  _globals['_LISTWORKPOOLSREQUEST']._serialized_start=395
+  _globals['_LISTWORKPOOLSREQUEST']._serialized_end=456
+  _globals['_LISTWORKPOOLSRESPONSE']._serialized_start=458
+  _globals['_LISTWORKPOOLSRESPONSE']._serialized_end=553
+  _globals['_UPDATEWORKPOOLREQUEST']._serialized_start=555
+  _globals['_UPDATEWORKPOOLREQUEST']._serialized_end=673
+  _globals['_UPDATEWORKPOOLRESPONSE']._serialized_start=675
+  _globals['_UPDATEWORKPOOLRESPONSE']._serialized_end=745
+  _globals['_DELETEWORKPOOLREQUEST']._serialized_start=747
+  _globals['_DELETEWORKPOOLREQUEST']._serialized_end=784
+  _globals['_DELETEWORKPOOLRESPONSE']._serialized_start=786
+  _globals['_DELETEWORKPOOLRESPONSE']._serialized_end=810
+  _globals['_CREATEWORKQUEUEREQUEST']._serialized_start=812
+  _globals['_CREATEWORKQUEUEREQUEST']._serialized_end=904
+  _globals['_CREATEWORKQUEUERESPONSE']._serialized_start=906
+  _globals['_CREATEWORKQUEUERESPONSE']._serialized_end=979
+  _globals['_LISTWORKQUEUESREQUEST']._serialized_start=981
+  _globals['_LISTWORKQUEUESREQUEST']._serialized_end=1028
+  _globals['_LISTWORKQUEUESRESPONSE']._serialized_start=1030
+  _globals['_LISTWORKQUEUESRESPONSE']._serialized_end=1103
+  _globals['_UPDATEWORKQUEUEREQUEST']._serialized_start=1105
+  _globals['_UPDATEWORKQUEUEREQUEST']._serialized_end=1226
+  _globals['_UPDATEWORKQUEUERESPONSE']._serialized_start=1228
+  _globals['_UPDATEWORKQUEUERESPONSE']._serialized_end=1301
+  _globals['_DELETEWORKQUEUEREQUEST']._serialized_start=1303
+  _globals['_DELETEWORKQUEUEREQUEST']._serialized_end=1365
+  _globals['_DELETEWORKQUEUERESPONSE']._serialized_start=1367
+  _globals['_DELETEWORKQUEUERESPONSE']._serialized_end=1392
+  _globals['_LISTRUNNERSREQUEST']._serialized_start=1394
+  _globals['_LISTRUNNERSREQUEST']._serialized_end=1459
+  _globals['_LISTRUNNERSRESPONSE']._serialized_start=1461
+  _globals['_LISTRUNNERSRESPONSE']._serialized_end=1524
+  _globals['_WORKPOOLSERVICE']._serialized_start=1527
+  _globals['_WORKPOOLSERVICE']._serialized_end=2522
 # @@protoc_insertion_point(module_scope)

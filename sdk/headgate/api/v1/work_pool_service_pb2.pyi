@@ -27,6 +27,11 @@ class CreateWorkPoolRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WORK_POOL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """UUID text; the same request sent again returns the same pool. Default: every
+    request is one of its own.
+    """
     @_builtins.property
     def work_pool(self) -> _work_pool_pb2.WorkPool:
         """The pool. Required."""
@@ -35,10 +40,11 @@ class CreateWorkPoolRequest(_message.Message):
         self,
         *,
         work_pool: _work_pool_pb2.WorkPool | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["work_pool", b"work_pool"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["work_pool", b"work_pool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "work_pool", b"work_pool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -270,6 +276,11 @@ class CreateWorkQueueRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WORK_QUEUE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """UUID text; the same request sent again returns the same queue. Default: every
+    request is one of its own.
+    """
     @_builtins.property
     def work_queue(self) -> _work_pool_pb2.WorkQueue:
         """The queue. Required."""
@@ -278,10 +289,11 @@ class CreateWorkQueueRequest(_message.Message):
         self,
         *,
         work_queue: _work_pool_pb2.WorkQueue | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["work_queue", b"work_queue"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["work_queue", b"work_queue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "work_queue", b"work_queue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

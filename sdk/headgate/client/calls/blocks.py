@@ -11,7 +11,7 @@ from headgate.api.v1 import block_pb2
 from headgate.api.v1 import block_service_pb2 as pb
 from headgate.client.rpc import Rpc, Steps, pages
 from headgate.codec import blocks as codec
-from headgate.core import blocks
+from headgate.core import blocks, ids
 
 if TYPE_CHECKING:
     from headgate.client.rpc import Id
@@ -154,7 +154,8 @@ def create_block_document(
     document = block_pb2.BlockDocument(
         name=name, block_schema_id=str(schema_id), data=data, is_anonymous=is_anonymous
     )
-    response = yield from CREATE(pb.CreateBlockDocumentRequest(block_document=document))
+    request = pb.CreateBlockDocumentRequest(block_document=document, request_id=ids.new_id())
+    response = yield from CREATE(request)
     return codec.block_document_from_proto(response.block_document)
 
 

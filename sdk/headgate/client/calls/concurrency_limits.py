@@ -10,7 +10,7 @@ from headgate.api.v1 import concurrency_limit_pb2
 from headgate.api.v1 import concurrency_limit_service_pb2 as pb
 from headgate.client.rpc import Rpc, Steps, pages
 from headgate.codec import concurrency as codec
-from headgate.core import concurrency
+from headgate.core import concurrency, ids
 
 if TYPE_CHECKING:
     from headgate.client.rpc import Id
@@ -74,7 +74,8 @@ def create_global_concurrency_limit(
     message = concurrency_limit_pb2.ConcurrencyLimit(
         name=name, limit=limit, active=active, slot_decay_per_second=slot_decay_per_second
     )
-    response = yield from CREATE(pb.CreateConcurrencyLimitRequest(concurrency_limit=message))
+    request = pb.CreateConcurrencyLimitRequest(concurrency_limit=message, request_id=ids.new_id())
+    response = yield from CREATE(request)
     return codec.concurrency_limit_from_proto(response.concurrency_limit)
 
 

@@ -10,7 +10,7 @@ from headgate.api.v1 import work_pool_pb2
 from headgate.api.v1 import work_pool_service_pb2 as pb
 from headgate.client.rpc import UNCHANGED, Rpc, Steps, Unchanged, pages
 from headgate.codec import work_pools as codec
-from headgate.core import deployments
+from headgate.core import deployments, ids
 
 if TYPE_CHECKING:
     from collections.abc import MutableSequence
@@ -65,7 +65,7 @@ def create_work_pool(
         paused=paused,
         base_job_template=base_job_template,
     )
-    response = yield from CREATE(pb.CreateWorkPoolRequest(work_pool=pool))
+    response = yield from CREATE(pb.CreateWorkPoolRequest(work_pool=pool, request_id=ids.new_id()))
     return codec.work_pool_from_proto(response.work_pool)
 
 
@@ -184,7 +184,9 @@ def create_work_queue(
         concurrency_limit=concurrency_limit,
         paused=paused,
     )
-    response = yield from CREATE_QUEUE(pb.CreateWorkQueueRequest(work_queue=queue))
+    response = yield from CREATE_QUEUE(
+        pb.CreateWorkQueueRequest(work_queue=queue, request_id=ids.new_id())
+    )
     return codec.work_queue_from_proto(response.work_queue)
 
 

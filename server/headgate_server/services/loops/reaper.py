@@ -9,6 +9,7 @@ from typing import NoReturn
 from headgate.core import errors
 from headgate.core.clock import Clock
 from headgate_server.domain.leasing import Held
+from headgate_server.services import slot_repair
 from headgate_server.services.hub import Hub
 from headgate_server.services.leasing import Leasing
 from headgate_server.services.lifecycle import Lifecycle
@@ -27,8 +28,8 @@ class Reaper:
     """Reaps expired sessions.
 
     The first step, and the first one after an outage of the database or of this process (it was
-    stopped, or its machine slept), extends all sessions by one ttl instead: nobody could renew
-    them while we were away, and that must not end healthy runs.
+    stopped, or its machine slept), extends all sessions by one ttl instead, and the leases on
+    slots: nobody could renew them while we were away, and that must not end healthy runs.
 
     Args:
         storage: Where sessions are kept.
@@ -86,10 +87,13 @@ class Reaper:
             raise
 
     async def _extend(self) -> None:
-        ttl_seconds = self._settings.ttl_seconds
-        await self._storage.write(lambda tx: tx.leases.extend_sessions(ttl_seconds=ttl_seconds))
+        await self._storage.write(self._extend_leases)
         self._outage = False
         self._hub.look_again()
+
+    def _extend_leases(self, tx: Transaction) -> None:
+        tx.leases.extend_sessions(ttl_seconds=self._settings.ttl_seconds)
+        slot_repair.extend(tx)
 
     async def _reap_some(self) -> bool:
         margin = self._settings.lease_margin_seconds

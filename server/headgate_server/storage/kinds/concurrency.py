@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from headgate.core.concurrency import NO_HOLDER, ConcurrencyLimit, SlotHolder, SlotMode
+from headgate.core.states import StateType
 from headgate_server.storage.records import Page, PageRequest
 
 
@@ -168,8 +169,16 @@ class ConcurrencyLimits(Protocol):
         """List the live claims of a limit by (ticket, lease id)."""
         ...
 
-    def extend(self, *, after: datetime, until: datetime) -> int:
-        """Let leases that ended after a time, or end before ``until``, live until then."""
+    def extend(self, until: datetime) -> int:
+        """Let live leases that end before a time live until then; return how many."""
+        ...
+
+    def list_ended(self, after: datetime, limit: int) -> Sequence[Claim]:
+        """Return the claims of leases on slots that have ended since a time, by ticket."""
+        ...
+
+    def list_holders_in(self, types: Sequence[StateType], limit: int) -> Sequence[str]:
+        """Return the flow runs that have claims, and a state of one of these types."""
         ...
 
     def sweep(self, before: datetime, limit: int) -> int:

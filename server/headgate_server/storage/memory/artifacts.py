@@ -61,7 +61,13 @@ class MemoryArtifacts:
 
     def list(self, where: ArtifactFilter, page: PageRequest) -> Page[Artifact]:
         fitting = [found for found in self._tables.artifacts if _fits(found, where)]
-        return paging.cut_page(fitting, lambda found: (found.id,), page, descending=True)
+        return paging.cut_page(
+            fitting,
+            lambda found: (found.id,),
+            page,
+            descending=True,
+            weight=lambda found: len(found.data_json),
+        )
 
     def count(self, where: ArtifactFilter) -> int:
         return sum(_fits(found, where) for found in self._tables.artifacts)

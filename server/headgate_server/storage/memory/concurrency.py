@@ -8,6 +8,7 @@ from datetime import datetime
 
 from headgate.core import errors
 from headgate.core.concurrency import ConcurrencyLimit, SlotMode
+from headgate.core.states import StateType
 from headgate_server.storage.kinds.concurrency import (
     LIMITS_TOPIC,
     SLOTS_TOPIC,
@@ -27,6 +28,7 @@ class MemoryConcurrencyLimits:
         self._topics = tables.topics
         self._limits = tables.concurrency_limits
         self._claims = tables.slot_claims
+        self._flow_runs = tables.flow_runs
         self._now = now
 
     def get(self, name: str) -> StoredLimit | None:
@@ -133,12 +135,28 @@ class MemoryConcurrencyLimits:
         ]
         return paging.cut_page(found, lambda claim: (claim.ticket, claim.lease_id), page)
 
-    def extend(self, *, after: datetime, until: datetime) -> int:
-        ended = [
-            claim for claim in self._claims if claim.granted and after < claim.expire_time < until
-        ]
-        self.put([dataclasses.replace(claim, expire_time=until) for claim in ended])
-        return len(ended)
+    def extend(self, until: datetime) -> int:
+        ending = [claim for claim in self._live() if claim.granted and claim.expire_time < until]
+        self.put([dataclasses.replace(claim, expire_time=until) for claim in ending])
+        return len(ending)
+
+    def list_ended(self, after: datetime, limit: int) -> Sequence[Claim]:
+        ended = (
+            claim
+            for claim in self._claims
+            if claim.granted
+            and claim.mode is SlotMode.CONCURRENCY
+            and after < claim.expire_time <= self._now
+        )
+        return _by_ticket(ended)[:limit]
+
+    def list_holders_in(self, types: Sequence[StateType], limit: int) -> Sequence[str]:
+        holders = {claim.holder.flow_run_id for claim in self._claims}
+        return [
+            run.id
+            for run in self._flow_runs
+            if run.id in holders and run.state.type in types and run.fencing_token > 0
+        ][:limit]
 
     def sweep(self, before: datetime, limit: int) -> int:
         ended = [claim for claim in self._claims if claim.expire_time < before][:limit]

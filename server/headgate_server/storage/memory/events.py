@@ -46,6 +46,7 @@ class MemoryEvents:
             lambda event: (event.revision,),
             page,
             descending=not ascending,
+            weight=lambda event: event.size_bytes,
         )
 
     def count(self, where: EventFilter, by: CountBy, limit: int) -> Sequence[EventCount]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,14 @@ from typing import TypeVar
 from headgate.core.runs import FlowRun, StateCount, TaskRun
 from headgate.core.states import State
 from headgate_server.storage import readiness
-from headgate_server.storage.records import Cursor, FlowRunFilter, Page, PageRequest, TaskRunFilter
+from headgate_server.storage.records import (
+    PAGE_CHARACTERS_MAX,
+    Cursor,
+    FlowRunFilter,
+    Page,
+    PageRequest,
+    TaskRunFilter,
+)
 
 T = TypeVar("T")
 
@@ -24,8 +32,9 @@ def cut_page(
     request: PageRequest,
     *,
     descending: bool = False,
+    weight: Callable[[T], int] | None = None,
 ) -> Page[T]:
-    """Return a page of items sorted by a unique key."""
+    """Return a page of items sorted by a unique key; of heavy items maybe a shorter one."""
     ordered = sorted(items, key=key)
     if descending:
         ordered.reverse()
@@ -38,6 +47,10 @@ def cut_page(
         else:
             start = bisect.bisect_right(keys, request.after)
     chosen = ordered[start : start + request.size]
+    if weight is not None:
+        weights = itertools.accumulate(map(weight, chosen))
+        fitting = sum(1 for total in weights if total <= PAGE_CHARACTERS_MAX)
+        chosen = chosen[: max(1, fitting)]
     more = len(ordered) > start + len(chosen)
     return Page(items=chosen, next=key(chosen[-1]) if more and chosen else None)
 

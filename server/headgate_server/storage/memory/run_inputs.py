@@ -43,4 +43,6 @@ class MemoryRunInputs:
             and found.key not in where.exclude_keys
             and found.place > where.after_place
         ]
-        return paging.cut_page(fitting, lambda found: (found.place,), page)
+        return paging.cut_page(
+            fitting, lambda found: (found.place,), page, weight=lambda found: len(found.value)
+        )

@@ -17,7 +17,7 @@ from headgate.core.states import State
 from headgate.core.variables import Variable
 from headgate_server.storage import readiness
 from headgate_server.storage.kinds.blocks import StoredBlockDocument
-from headgate_server.storage.kinds.concurrency import Claim, StoredLimit
+from headgate_server.storage.kinds.concurrency import SLOTS_TOPIC, Claim, StoredLimit
 from headgate_server.storage.records import Commit, Lease, Session
 
 K = TypeVar("K")
@@ -189,6 +189,10 @@ class Tables:
         for artifact in self.artifacts:
             if artifact.flow_run_id == flow_run_id:
                 self.delete_artifact(artifact.id)
+        for claim in self.slot_claims:
+            if claim.holder.flow_run_id == flow_run_id:
+                self.slot_claims.remove((claim.lease_id, claim.limit_id))
+                self.topics.add(SLOTS_TOPIC)
         for table in (self.leases, self.ready, self.flow_runs):
             table.remove(flow_run_id)
         self.ready_changed = True

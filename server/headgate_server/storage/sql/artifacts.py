@@ -95,7 +95,9 @@ class SqlArtifacts:
 
     def list(self, where: ArtifactFilter, page: PageRequest) -> Page[Artifact]:
         query = sa.select(artifacts).where(*_conditions(where))
-        return paging.fetch_page(self._work, query, [_COLUMNS.id], page, _read, descending=True)
+        return paging.fetch_page(
+            self._work, query, [_COLUMNS.id], page, _read, descending=True, heavy=True
+        )
 
     def count(self, where: ArtifactFilter) -> int:
         query = sa.select(sa.func.count()).select_from(artifacts).where(*_conditions(where))

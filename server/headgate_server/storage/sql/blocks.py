@@ -108,7 +108,7 @@ class SqlBlocks:
         query = sa.select(_TYPES)
         if name_contains:
             query = query.where(paging.name_contains(_TYPES.c.name, name_contains))
-        return paging.fetch_page(self._work, query, [_TYPES.c.slug], page, _type)
+        return paging.fetch_page(self._work, query, [_TYPES.c.slug], page, _type, heavy=True)
 
     def get_schemas(self, ids: Collection[str]) -> Sequence[BlockSchema]:
         rows = self._work.execute(sa.select(_SCHEMAS).where(_SCHEMAS.c.id.in_(set(ids))))
@@ -132,7 +132,7 @@ class SqlBlocks:
         query = sa.select(_SCHEMAS)
         if block_type_slug:
             query = query.where(_SCHEMAS.c.block_type_slug == block_type_slug)
-        return paging.fetch_page(self._work, query, [_SCHEMAS.c.id], page, _schema)
+        return paging.fetch_page(self._work, query, [_SCHEMAS.c.id], page, _schema, heavy=True)
 
     def get_documents(self, ids: Collection[str]) -> Sequence[StoredBlockDocument]:
         rows = self._work.execute(sa.select(_DOCUMENTS).where(_DOCUMENTS.c.id.in_(set(ids))))
@@ -171,7 +171,7 @@ class SqlBlocks:
         if where.name_contains:
             query = query.where(paging.name_contains(_DOCUMENTS.c.name, where.name_contains))
         key = [_DOCUMENTS.c.block_type_slug, _DOCUMENTS.c.name]
-        return paging.fetch_page(self._work, query, key, page, _document)
+        return paging.fetch_page(self._work, query, key, page, _document, heavy=True)
 
     def find_referrer(
         self, *, document_id: str = "", block_type_slug: str = ""

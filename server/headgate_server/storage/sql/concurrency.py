@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from headgate.core import errors
 from headgate.core.concurrency import ConcurrencyLimit, SlotHolder, SlotMode
+from headgate.core.states import StateType
 from headgate_server.storage.kinds.concurrency import (
     LIMITS_TOPIC,
     SLOTS_TOPIC,
@@ -18,7 +19,7 @@ from headgate_server.storage.kinds.concurrency import (
     Use,
 )
 from headgate_server.storage.records import Page, PageRequest
-from headgate_server.storage.sql import paging
+from headgate_server.storage.sql import paging, tables
 from headgate_server.storage.sql.rows import Row, Values
 from headgate_server.storage.sql.tables import METADATA
 from headgate_server.storage.sql.types import DOUBLE, TEXT, UID, Instant
@@ -218,11 +219,38 @@ class SqlConcurrencyLimits:
         key = [_CLAIMS.c.ticket, _CLAIMS.c.lease_id]
         return paging.fetch_page(self._work, query, key, page, _claim)
 
-    def extend(self, *, after: datetime, until: datetime) -> int:
+    def extend(self, until: datetime) -> int:
         statement = sa.update(_CLAIMS).where(
-            _CLAIMS.c.granted, _CLAIMS.c.expire_time > after, _CLAIMS.c.expire_time < until
+            _CLAIMS.c.granted, self._live(), _CLAIMS.c.expire_time < until
         )
         return self._work.execute(statement, {"expire_time": until}).rowcount
+
+    def list_ended(self, after: datetime, limit: int) -> Sequence[Claim]:
+        query = (
+            sa.select(_CLAIMS)
+            .where(
+                _CLAIMS.c.granted,
+                _CLAIMS.c.mode == SlotMode.CONCURRENCY.value,
+                _CLAIMS.c.expire_time > after,
+                _CLAIMS.c.expire_time <= self._work.now(),
+            )
+            .order_by(_CLAIMS.c.ticket, _CLAIMS.c.lease_id)
+            .limit(limit)
+        )
+        return [_claim(row) for row in self._work.execute(query)]
+
+    def list_holders_in(self, types: Sequence[StateType], limit: int) -> Sequence[str]:
+        runs = tables.flow_runs
+        query = (
+            sa.select(runs.c.id)
+            .where(
+                runs.c.id.in_(sa.select(_CLAIMS.c.flow_run_id)),
+                runs.c.state_type.in_([type.value for type in types]),
+                runs.c.fencing_token > 0,
+            )
+            .limit(limit)
+        )
+        return list(self._work.execute(query).scalars())
 
     def sweep(self, before: datetime, limit: int) -> int:
         query = (
@@ -248,6 +276,12 @@ class SqlConcurrencyLimits:
     def _limits_where(self, condition: sa.ColumnElement[bool]) -> Sequence[StoredLimit]:
         query = sa.select(_LIMITS).where(condition).order_by(_LIMITS.c.name)
         return [_limit(row) for row in self._work.execute(query)]
+
+
+def delete_of_runs(work: Work, doomed: sa.ScalarSelect[str]) -> None:
+    """Free the slots of flow runs that are about to be deleted."""
+    if work.execute(sa.delete(_CLAIMS).where(_CLAIMS.c.flow_run_id.in_(doomed))).rowcount:
+        work.changes.topics.add(SLOTS_TOPIC)
 
 
 def _begins(prefix: str) -> list[sa.ColumnElement[bool]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from headgate_server.storage.sql import artifacts, run_inputs, tables
+from headgate_server.storage.sql import artifacts, concurrency, run_inputs, tables
 from headgate_server.storage.sql.work import Work
 
 
@@ -23,6 +23,7 @@ def delete_flow_runs(work: Work, condition: sa.ColumnElement[bool]) -> int:
         work.execute(sa.delete(table).where(table.c.flow_run_id.in_(doomed)))
     run_inputs.delete_of_runs(work, doomed)
     artifacts.delete_of_runs(work, doomed)
+    concurrency.delete_of_runs(work, doomed)
     work.changes.ready = True  # a slot may have become free
     return work.execute(sa.delete(tables.flow_runs).where(condition)).rowcount
 

@@ -60,7 +60,7 @@ class SqlDeployments:
         if where.paused is not None:
             query = query.where(_DEPLOYMENTS.c.paused == where.paused)
         key = [_DEPLOYMENTS.c.flow_name, _DEPLOYMENTS.c.name]
-        return paging.fetch_page(self._work, query, key, page, rows.deployment)
+        return paging.fetch_page(self._work, query, key, page, rows.deployment, heavy=True)
 
     def list_scheduled(self, page: PageRequest) -> Page[deployments.Deployment]:
         query = sa.select(_DEPLOYMENTS).where(_DEPLOYMENTS.c.is_scheduled)

@@ -73,16 +73,34 @@ def of_events(where: EventFilter) -> list[Condition]:
     if where.related_ids:
         found.append(_is_related(where.related_ids))
     if where.any_resource_ids:
-        involved = where.any_resource_ids
-        found.append(resource_id.in_(involved) | _is_related(involved))
+        found.append(_is_involved(where.any_resource_ids))
     return [*found, *_times(events.c.occurred, where)]
 
 
-def _is_related(resource_ids: Sequence[str]) -> Condition:
-    related = sa.select(event_related.c.revision).where(
-        event_related.c.resource_id.in_(resource_ids)
+def is_led_by_index(where: EventFilter) -> bool:
+    """Say whether an index leads to stored events that fit, however many there are."""
+    return bool(
+        where.names
+        or where.ids
+        or where.resource_ids
+        or where.related_ids
+        or where.any_resource_ids
     )
-    return events.c.revision.in_(related)
+
+
+def _is_related(resource_ids: Sequence[str]) -> Condition:
+    return events.c.revision.in_(_related(resource_ids))
+
+
+def _is_involved(resource_ids: Sequence[str]) -> Condition:
+    # Not with "or", for which PostgreSQL reads the whole table.
+    own = events.alias("own")
+    happened = sa.select(own.c.revision).where(own.c.resource_id.in_(resource_ids))
+    return events.c.revision.in_(happened.union_all(_related(resource_ids)))
+
+
+def _related(resource_ids: Sequence[str]) -> sa.Select[int]:
+    return sa.select(event_related.c.revision).where(event_related.c.resource_id.in_(resource_ids))
 
 
 # --- Lines of the journal -------------------------------------------------------------------
@@ -212,4 +230,11 @@ def _starts(column: sa.ColumnElement[str], prefix: str) -> Condition:
     return sa.and_(column >= prefix, column < prefix + _LAST_CHARACTER)
 
 
-__all__ = ["IS_FLOW_RUN", "Condition", "LineConditions", "of_events", "of_lines"]
+__all__ = [
+    "IS_FLOW_RUN",
+    "Condition",
+    "LineConditions",
+    "is_led_by_index",
+    "of_events",
+    "of_lines",
+]

@@ -16,6 +16,7 @@ from headgate_server.storage.sql import (
     event_conditions,
     event_counts,
     json_text,
+    paging,
     rows,
     tables,
     transition_events,
@@ -84,15 +85,24 @@ class SqlEvents:
             at = int(page.after[0])
         part, lines = self._read_lines(where, at, newest, page.size + 1, ascending=ascending)
         behind, to = _between(at, newest, part, ascending=ascending)
+        if where.since is not None:
+            # Without it the whole table would be read for the events of the last hour.
+            behind = max(behind, self.revision_before(_shifted(where.since, -EARLY)))
         conditions = event_conditions.of_events(where)
         stored = self._read_stored(
             [*conditions, _EVENTS.c.revision > behind, _EVENTS.c.revision <= to],
-            page.size + 1,
+            page.size,
             ascending=ascending,
         )
-        merged = sorted([*lines, *stored], key=lambda e: e.revision, reverse=not ascending)
+        merged = sorted([*lines, *stored.items], key=lambda e: e.revision, reverse=not ascending)
+        if stored.next is not None:  # there are more: lines beyond the last one have to wait
+            last = int(stored.next[0])
+            merged = [
+                e for e in merged if (e.revision <= last if ascending else e.revision >= last)
+            ]
         found = merged[: page.size]
-        following = _following(merged, page.size, part, ascending=ascending)
+        is_cut = stored.next is not None or len(merged) > page.size
+        following = _following(found, part, is_cut=is_cut, ascending=ascending)
         return Page(items=[event for event in found if fits(event, where)], next=following)
 
     def count(self, where: EventFilter, by: CountBy, limit: int) -> Sequence[EventCount]:
@@ -125,7 +135,9 @@ class SqlEvents:
     ) -> tuple[_Part, list[Event]]:
         lines = event_conditions.of_lines(self._work, where)
         if lines is None:
-            return _Part(0, newest, is_last=True), []
+            is_led = event_conditions.is_led_by_index(where)
+            width = newest if is_led else _WINDOW_REVISIONS
+            return _part(0, newest, at, width, ascending=ascending), []
         low, high = self._bounds(where, newest)
         width = high - low if lines.is_narrow else _WINDOW_REVISIONS
         part = _part(low, high, at, width, ascending=ascending)
@@ -135,10 +147,16 @@ class SqlEvents:
 
     def _read_stored(
         self, conditions: Sequence[Condition], limit: int, *, ascending: bool
-    ) -> list[Event]:
-        place = _EVENTS.c.revision if ascending else _EVENTS.c.revision.desc()
-        query = sa.select(_EVENTS).where(*conditions).order_by(place).limit(limit)
-        return [_event(row) for row in self._work.execute(query)]
+    ) -> Page[Event]:
+        return paging.fetch_page(
+            self._work,
+            sa.select(_EVENTS).where(*conditions),
+            [_EVENTS.c.revision],
+            PageRequest(size=limit),
+            _event,
+            descending=not ascending,
+            heavy=True,
+        )
 
     def _bounds(self, where: EventFilter, newest: int) -> tuple[int, int]:
         """Return between which revisions the lines are that a span of time can have."""
@@ -199,11 +217,11 @@ def _between(at: int, newest: int, part: _Part, *, ascending: bool) -> tuple[int
 
 
 def _following(
-    merged: Sequence[Event], size: int, part: _Part, *, ascending: bool
+    found: Sequence[Event], part: _Part, *, is_cut: bool, ascending: bool
 ) -> tuple[int] | None:
     """Return where the next page begins: behind this revision, or, descending, at it."""
-    if len(merged) > size:
-        last = merged[size - 1].revision
+    if is_cut:
+        last = found[-1].revision
         return (last if ascending else last - 1,)
     if part.is_last:
         return None

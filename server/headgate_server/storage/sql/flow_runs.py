@@ -174,6 +174,7 @@ class SqlFlowRuns:
             rows.flow_run,
             descending=descending,
             any_of=[_RUNS.c.state_type == type.value for type in dict.fromkeys(types)],
+            heavy=True,
         )
 
     def count(self, where: FlowRunFilter) -> Sequence[runs.StateCount]:

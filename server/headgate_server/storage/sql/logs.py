@@ -54,5 +54,11 @@ class SqlLogs:
         if where.message_contains:
             query = query.where(paging.name_contains(_LOGS.c.message, where.message_contains))
         return paging.fetch_page(
-            self._work, query, [_LOGS.c.id], page, rows.log_record, descending=descending
+            self._work,
+            query,
+            [_LOGS.c.id],
+            page,
+            rows.log_record,
+            descending=descending,
+            heavy=True,
         )

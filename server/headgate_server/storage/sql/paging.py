@@ -7,11 +7,14 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from headgate_server.storage.records import Cursor, Page, PageRequest
+from headgate_server.storage.records import PAGE_CHARACTERS_MAX, Cursor, Page, PageRequest
 from headgate_server.storage.sql.rows import Row
 from headgate_server.storage.sql.work import Work
 
 T = TypeVar("T")
+
+#: Of a list of heavy items so many are read before it is known how heavy they are.
+_SLICE = 8
 
 
 def fetch_page(
@@ -23,6 +26,7 @@ def fetch_page(
     *,
     descending: bool = False,
     any_of: Sequence[sa.ColumnElement[bool]] = (),
+    heavy: bool = False,
 ) -> Page[T]:
     """Run a statement page by page.
 
@@ -36,19 +40,63 @@ def fetch_page(
         any_of: Conditions that exclude each other, of which one must hold. Each is asked for
             by itself: every answer then comes in order from an index, where a database
             asked for all of them would have to sort all that fits.
+        heavy: Whether items may have much text. Then a page may be shorter than was asked for.
     """
-    if request.after is not None:
-        statement = statement.where(_behind(key, request.after, descending=descending))
     ordered = statement.order_by(*(column.desc() if descending else column for column in key))
-    limited = ordered.limit(request.size + 1)
-    found: list[Row] = []
-    for query in [limited.where(condition) for condition in any_of] or [limited]:
-        found.extend(work.execute(query))
+
+    def read(after: Cursor | None, limit: int, *conditions: sa.ColumnElement[bool]) -> list[Row]:
+        if after is not None:
+            conditions = (*conditions, _behind(key, after, descending=descending))
+        return list(work.execute(ordered.where(*conditions).limit(limit)))
+
+    if heavy and not any_of:
+        found = _read_in_slices(read, key, request)
+    else:
+        found = [
+            row
+            for condition in [[condition] for condition in any_of] or [[]]
+            for row in read(request.after, request.size + 1, *condition)
+        ]
     if len(any_of) > 1:
         found.sort(key=lambda row: _key_of(row, key), reverse=descending)
-    rows = found[: request.size]
-    following = _key_of(rows[-1], key) if len(found) > request.size and rows else None
+    rows = found[: min(request.size, _fitting(found)) if heavy else request.size]
+    following = _key_of(rows[-1], key) if len(found) > len(rows) and rows else None
     return Page(items=[decode(row) for row in rows], next=following)
+
+
+def _read_in_slices(
+    read: Callable[[Cursor | None, int], list[Row]],
+    key: Sequence[sa.ColumnElement[Any]],
+    request: PageRequest,
+) -> list[Row]:
+    """Return the rows of a page and at least one more, if there is; few beyond what fits."""
+    found: list[Row] = []
+    after, weight, wanted = request.after, 0, min(_SLICE, request.size + 1)
+    while wanted > 0:
+        rows = read(after, wanted)
+        found.extend(rows)
+        weight += sum(map(_weight, rows))
+        if len(rows) < wanted or weight > PAGE_CHARACTERS_MAX:
+            break
+        after = _key_of(rows[-1], key)
+        # As many as fit if they weigh what those before them do.
+        fitting = (PAGE_CHARACTERS_MAX - weight) * len(found) // max(weight, 1)
+        wanted = min(request.size + 1 - len(found), max(1, fitting))
+    return found
+
+
+def _fitting(rows: Sequence[Row]) -> int:
+    """Return how many of these rows fit into a page: one at least."""
+    weight = 0
+    for count, row in enumerate(rows):
+        weight += _weight(row)
+        if count and weight > PAGE_CHARACTERS_MAX:
+            return count
+    return len(rows)
+
+
+def _weight(row: Row) -> int:
+    return sum(len(value) for value in row if isinstance(value, str | bytes))
 
 
 def _key_of(row: Row, key: Sequence[sa.ColumnElement[Any]]) -> Cursor:

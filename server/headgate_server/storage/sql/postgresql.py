@@ -88,7 +88,9 @@ class PostgresqlDatabase:
         where = self._url.render_as_string(hide_password=True)
         fact = str(cause).strip().splitlines()
         return errors.Unavailable(
-            f"The database {where} cannot be used now: {fact[0] if fact else 'no answer'}."
+            f"The database {where} cannot be used now: "
+            f"{fact[0].rstrip('.') if fact else 'no answer'}; check that it runs, and that "
+            "--database-url is its address."
         )
 
 

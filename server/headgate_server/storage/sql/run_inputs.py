@@ -85,7 +85,7 @@ class SqlRunInputs:
             query = query.where(_COLUMNS.key >= where.key_prefix, _COLUMNS.key < end)
         if where.exclude_keys:
             query = query.where(_COLUMNS.key.not_in(where.exclude_keys))
-        return paging.fetch_page(self._work, query, [_COLUMNS.place], page, _read)
+        return paging.fetch_page(self._work, query, [_COLUMNS.place], page, _read, heavy=True)
 
 
 def _read(row: Row) -> RunInput:

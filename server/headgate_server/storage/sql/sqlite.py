@@ -27,12 +27,14 @@ _CHECKPOINT_PAGES = 4_000
 
 #: What stops progress but is nobody's mistake in SQL.
 _UNAVAILABLE = {
-    sqlite3.SQLITE_BUSY: "is locked by another program",
-    sqlite3.SQLITE_LOCKED: "is locked by another program",
-    sqlite3.SQLITE_FULL: "cannot grow: the disk is full",
-    sqlite3.SQLITE_IOERR: "cannot be read or written: the disk fails",
-    sqlite3.SQLITE_READONLY: "cannot be written: it is read-only",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened",
+    sqlite3.SQLITE_BUSY: "is locked by another program; end that one",
+    sqlite3.SQLITE_LOCKED: "is locked by another program; end that one",
+    sqlite3.SQLITE_FULL: "cannot grow: the disk is full; make room there",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: the disk fails; look after it",
+    sqlite3.SQLITE_READONLY: "cannot be written: it is read-only; make it writable",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; see to who may read and write it and its folder",
+    sqlite3.SQLITE_NOTADB: "is no database of SQLite; name another file, or move that one away",
+    sqlite3.SQLITE_CORRUPT: "is damaged; put a backup in its place, or name another file",
 }
 
 
@@ -61,8 +63,20 @@ class SqliteDatabase:
         self.driver: Driver = SqliteDriver(clock)
 
     def open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._hold.acquire()
+        if self._path.is_dir():
+            raise errors.InvalidArgument.of(
+                "database_url",
+                f"{self._path} is a folder; name a file in it: sqlite:///{self._path}/headgate.db.",
+            )
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._hold.acquire()
+        except OSError as problem:
+            raise errors.InvalidArgument.of(
+                "database_url",
+                f"{self._path} cannot be used ({problem.strerror}); see to its folder, or name a "
+                "file elsewhere.",
+            ) from problem
 
     def close(self) -> None:
         self._readers.dispose()

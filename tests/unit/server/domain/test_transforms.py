@@ -78,6 +78,21 @@ def test_a_task_run_is_counted_and_timed_like_a_flow_run():
     assert (ended.run_count, ended.end_time) == (1, NOW)
 
 
+def test_a_task_run_that_is_tried_again_at_once_has_another_attempt():
+    task_run = runs.TaskRun(
+        id="task",
+        name="parse-0",
+        flow_run_id="run",
+        task_key="parse",
+        dynamic_key="0",
+        state=state(S.RUNNING),
+        create_time=NOW,
+        run_count=1,
+    )
+    assert transforms.apply_to_task_run(task_run, state(S.RUNNING, "Retrying")).run_count == 2
+    assert transforms.apply_to_task_run(task_run, state(S.RUNNING, "Working")).run_count == 1
+
+
 TAKEN = LeaseEffect(release=True, fence=True)
 GIVEN_BACK = LeaseEffect(release=True, fence=False)
 

@@ -21,6 +21,7 @@ from headgate.core.concurrency import (
     SlotRequest,
 )
 from headgate.core.states import StateType
+from headgate_server.services import slot_repair
 from headgate_server.services.concurrency_limits import ConcurrencyLimitService
 from headgate_server.services.notifier import Notifier
 from headgate_server.services.slot_line import SlotLine
@@ -263,12 +264,25 @@ async def test_leases_live_on_after_nobody_could_renew_them(
     await world.limit()
     lease_id = await world.take(lease_seconds=60.0)
     clock.advance(600)
-    after = World(storage, clock)
-    await after.line.step()
-    assert await after.counted() == (1, 0)
-    await after.slots.renew(lease_id)
+    await storage.write(slot_repair.extend)
+    assert await world.counted() == (1, 0)
+    await world.slots.renew(lease_id)
     clock.advance(59)
-    assert await after.counted() == (1, 0)
+    assert await world.counted() == (1, 0)
+
+
+async def test_a_lease_that_ended_while_other_servers_were_there_stays_ended(
+    storage: MemoryStorage, world: World, clock: ManualClock
+):
+    # A replica that starts extends leases, but the slots of this one are another's by now.
+    await world.limit()
+    ended = await world.take(lease_seconds=60.0)
+    clock.advance(70)
+    await world.take(lease_seconds=60.0)
+    await storage.write(slot_repair.extend)
+    assert await world.counted() == (1, 0)
+    with pytest.raises(errors.NotFound):
+        await world.slots.renew(ended)
 
 
 async def test_a_rate_limit_gives_slots_as_they_decay(world: World, clock: ManualClock):
@@ -391,6 +405,21 @@ async def test_the_slots_of_a_run_that_is_lost_are_freed_at_once(
     ended = builders.moved(run, builders.state(type))
     await world.storage.write(lambda tx: tx.flow_runs.save(run, ended))
     assert (await answers.next())[0] == "next"
+
+
+async def test_the_slots_of_a_lost_run_are_freed_though_whoever_lost_it_was_killed(
+    storage: MemoryStorage, clock: ManualClock
+):
+    # Its state was committed, and nobody was left to free its slots.
+    world = World(storage, clock)
+    await world.limit()
+    run = await builders.engine_run(storage)
+    await world.take(holder=SlotHolder(type="flow_run", id=run.id, flow_run_id=run.id))
+    crashed = builders.moved(run, builders.state(StateType.CRASHED))
+    await storage.write(lambda tx: tx.flow_runs.save(run, crashed))
+    assert await world.counted() == (1, 0)
+    await world.line.tidy()
+    assert await world.counted() == (0, 0)
 
 
 async def test_another_replica_wakes_those_who_wait_here(
