@@ -116,7 +116,9 @@ class Future(Generic[R]):
 
         try:
             effects.Wait(self._ended, timeout).perform()
-        except concurrent.futures.TimeoutError:
+        except (errors.FlowRunTimeoutError, errors.TaskRunTimeoutError):
+            raise  # the time of the run that waits is over
+        except TimeoutError:
             return
 
     @overload
@@ -155,6 +157,8 @@ class Future(Generic[R]):
 
         try:
             await effects.Wait(self._ended, timeout).perform_async()
+        except (errors.FlowRunTimeoutError, errors.TaskRunTimeoutError):
+            raise  # the time of the run that waits is over
         except TimeoutError:
             return
 

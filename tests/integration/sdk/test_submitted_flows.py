@@ -268,6 +268,7 @@ def test_a_flow_waits_for_the_flows_that_it_submitted(server: SyncHeadgateClient
 
 def test_no_more_flows_than_max_concurrency_run_at_once(server: SyncHeadgateClient):
     lock = threading.Lock()
+    together = threading.Barrier(2)  # two are under way at once, or none ends
     now = most = 0
 
     @flow
@@ -276,7 +277,7 @@ def test_no_more_flows_than_max_concurrency_run_at_once(server: SyncHeadgateClie
         with lock:
             now += 1
             most = max(most, now)
-        threading.Event().wait(0.005)
+        together.wait(30)
         with lock:
             now -= 1
 
