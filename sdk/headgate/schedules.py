@@ -37,7 +37,6 @@ class Schedule:
 
 def Cron(  # noqa: N802  # a constructor by the name that users know
     cron: str,
-    /,
     timezone: str | None = None,
     day_or: bool = True,
     active: bool = True,
@@ -68,7 +67,6 @@ def Cron(  # noqa: N802  # a constructor by the name that users know
 
 def Interval(  # noqa: N802  # a constructor by the name that users know
     interval: timedelta | float | str,
-    /,
     anchor_date: datetime | None = None,
     timezone: str | None = None,
     active: bool = True,
@@ -105,7 +103,6 @@ def Interval(  # noqa: N802  # a constructor by the name that users know
 
 def RRule(  # noqa: N802  # a constructor by the name that users know
     rrule: str,
-    /,
     timezone: str | None = None,
     active: bool = True,
     parameters: Mapping[str, Any] | None = None,
