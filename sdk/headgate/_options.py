@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import enum
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
@@ -34,6 +33,9 @@ __all__ = [
     "timeout_in_seconds",
 ]
 
+#: A hundred years, which all clocks can count.
+_SECONDS_MAX = 3_153_600_000
+
 Condition = TypeVar("Condition")
 Choice = TypeVar("Choice", bound=enum.Enum)
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -53,7 +55,7 @@ def timeout_in_seconds(timeout: float | datetime.timedelta | None) -> float | No
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         msg = f"timeout_seconds is {timeout!r}; use a number of seconds, or None for no limit."
         raise errors.OptionTypeError(msg)
-    if math.isnan(timeout) or timeout < 0:
+    if not 0 <= timeout <= _SECONDS_MAX:
         msg = f"timeout_seconds is {timeout!r}; use a number above 0, or None for no limit."
         raise errors.OptionValueError(msg)
     return float(timeout) or None
@@ -172,8 +174,8 @@ def checked_seconds(value: Any, option: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         msg = f"{option} is {value!r}; use a number of seconds, or None."
         raise errors.OptionTypeError(msg)
-    if math.isnan(value):
-        msg = f"{option} is {value!r}; use a number of seconds, or None."
+    if not value <= _SECONDS_MAX:
+        msg = f"{option} is {value!r}; use a number of seconds, or None for no limit."
         raise errors.OptionValueError(msg)
     return value
 

@@ -146,7 +146,9 @@ def masked(value: Any) -> str | None:
     Args:
         value: What has a JSON form, and so does not lead back to itself.
     """
-    if isinstance(value, (pydantic.Secret, pydantic.SecretStr, pydantic.SecretBytes)):
+    if isinstance(value, (pydantic.Secret, pydantic.SecretStr, pydantic.SecretBytes)) or (
+        type(value).__module__.startswith("pydantic.v1") and hasattr(value, "get_secret_value")
+    ):
         return (
             f"a {_kind(value)} is sent as {'*' * 10} only; save it, as in "
             "Secret(value=...).save('a-name') of headgate.blocks.system, and pass that block."
@@ -173,6 +175,8 @@ def _within(value: Any) -> Iterable[Any]:
         return [*value.__dict__.values(), *(value.model_extra or {}).values()]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [getattr(value, field.name, None) for field in dataclasses.fields(value)]
+    if hasattr(cast("Any", value), "__fields__"):  # a model of pydantic 1
+        return vars(value).values()
     if isinstance(value, Mapping):
         return cast("Mapping[Any, Any]", value).values()
     if isinstance(value, (list, tuple, set, frozenset, deque)):
@@ -191,7 +195,7 @@ def json_text(value: Any) -> str:
             value, inf_nan_mode="null", context={"blocks": "references"}, fallback=_plain_v1
         ).decode()
     except pydantic_core.PydanticSerializationError as problem:
-        msg = f"a {type(value).__name__} has no JSON form ({problem})."
+        msg = f"a {type(value).__name__} has no JSON form ({problem}); pass what JSON can say."
         raise errors.ParameterTypeError(msg) from None
     except Exception as problem:  # serializers in models are the user's code and raise anything
         msg = f"its JSON form failed with {type(problem).__name__}: {problem}."

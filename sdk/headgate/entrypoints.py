@@ -196,7 +196,9 @@ def _find(module: ModuleType, qualname: str, entrypoint: str) -> Any:
 
 
 def _is_flow(value: Any) -> bool:
-    return any(base.__module__ == "headgate.flows" for base in type(value).__mro__)
+    # By name: the module that has the class loads much.
+    mro = type(value).__mro__
+    return any((base.__module__, base.__name__) == ("headgate.flows", "Flow") for base in mro)
 
 
 def _import(parsed: Entrypoint, path: str | os.PathLike[str] | None) -> ModuleType:

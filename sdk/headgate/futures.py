@@ -116,8 +116,6 @@ class Future(Generic[R]):
 
         try:
             effects.Wait(self._ended, timeout).perform()
-        except (errors.FlowRunTimeoutError, errors.TaskRunTimeoutError):
-            raise  # the time of the run that waits is over
         except TimeoutError:
             return
 
@@ -157,8 +155,6 @@ class Future(Generic[R]):
 
         try:
             await effects.Wait(self._ended, timeout).perform_async()
-        except (errors.FlowRunTimeoutError, errors.TaskRunTimeoutError):
-            raise  # the time of the run that waits is over
         except TimeoutError:
             return
 

@@ -280,7 +280,8 @@ def encode(parameters: Mapping[str, Any], *, plain: bool = False) -> dict[str, s
             texts[name] = text if plain else payloads.encode_text(text)
         except errors.ParameterTypeError as problem:
             msg = f"Parameter {name!r} cannot be sent: {problem}"
-            raise errors.ParameterTypeError(msg) from problem
+            # Its cause is the user's: what a serializer of theirs raised.
+            raise errors.ParameterTypeError(msg) from problem.__cause__
     return texts
 
 

@@ -397,6 +397,9 @@ def temporary_settings(
         if given is not None and not isinstance(given, Mapping):
             msg = f"{option} is {given!r}; use a dictionary of settings by name."
             raise errors.OptionTypeError(msg)
+    if restore_defaults is not None and not isinstance(restore_defaults, Iterable):
+        msg = f"restore_defaults is {restore_defaults!r}; use a list of names of settings."
+        raise errors.OptionTypeError(msg)
     changed: dict[str, Any] = {}
     if set_defaults:
         unset = {item.name for item in sources() if item.source == "default"}

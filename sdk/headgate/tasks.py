@@ -586,7 +586,11 @@ class Task(Generic[P, R]):
         if upstream.replace:
             given = tuple(resolve.values_of(value) for value in given)
             named = {name: resolve.values_of(value) for name, value in named.items()}
-        run, task_run_id = background.submit(self, given, named)
+        try:
+            run, task_run_id = background.submit(self, given, named)
+        except errors.HeadgateError as error:
+            _trim(error)
+            raise
         return _distributed_future.DistributedFuture(run, task_run_id)
 
     def serve(self, **options: Any) -> None:

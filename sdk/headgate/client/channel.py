@@ -27,6 +27,10 @@ _EXAMPLES = "use e.g. http://127.0.0.1:4200, https://headgate.example.com or uni
 
 #: What grpc says where a web server, or a proxy, answers in the place of a gRPC server.
 _NO_GRPC = "http2 header with status"
+#: And of a server that speaks an older HTTP, or no TLS, or TLS that one of the two does not trust.
+_NO_HTTP2 = "Failed parsing HTTP/2"
+_NO_TLS = "WRONG_VERSION_NUMBER"
+_NO_HANDSHAKE = "andshake failed"
 
 _Options: TypeAlias = list[tuple[str, str | int]]
 
@@ -208,9 +212,13 @@ def error_of(error: grpc.RpcError, api_url: str = "") -> errors.ControlPlaneErro
     text: str = getattr(error, "details", lambda: "")() or str(error)
     server = f"the server at {api_url}" if api_url else "the server"
     if code is grpc.StatusCode.UNAVAILABLE:
-        return errors.Unavailable(
-            f"{server[0].upper()}{server[1:]} cannot be reached ({_reason(text)}); check that it "
-            "runs, and that HEADGATE_API_URL is its address."
+        return errors.Unavailable(_unreachable(server, text))
+    if code is grpc.StatusCode.UNIMPLEMENTED and _NO_GRPC not in text:
+        return errors.Unsupported(
+            "",
+            f"{server[0].upper()}{server[1:]} does not have what it was asked for "
+            f"({_first_line(text).rstrip('!')}): it is of another version, or no server of "
+            "Headgate; install versions that go together, or check HEADGATE_API_URL.",
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.DeadlineExceeded(
@@ -224,6 +232,29 @@ def error_of(error: grpc.RpcError, api_url: str = "") -> errors.ControlPlaneErro
             "address of a server of Headgate, and that no proxy is in between."
         )
     return error_codec.from_status(status_pb2.Status(code=code.value[0], message=said))
+
+
+def _unreachable(server: str, text: str) -> str:
+    """Say that a server cannot be reached, why, and what to do about it."""
+    if _NO_HTTP2 in text:
+        return (
+            f"What answers there is not {server}: it does not speak HTTP/2; check that "
+            "HEADGATE_API_URL is the address of a server of Headgate."
+        )
+    subject = f"{server[0].upper()}{server[1:]}"
+    if _NO_TLS in text:
+        return f"{subject} does not speak TLS; use http:// in HEADGATE_API_URL."
+    if _NO_HANDSHAKE in text:
+        reason = "certificate" if "CERTIFICATE" in text else "handshake"
+        return (
+            f"{subject} cannot be reached by TLS (the {reason} is not accepted); check that "
+            "HEADGATE_API_TLS_CA_FILE is of whom signed its certificate, and that it is for this "
+            "name."
+        )
+    return (
+        f"{subject} cannot be reached ({_reason(text)}); check that it runs, and that "
+        "HEADGATE_API_URL is its address."
+    )
 
 
 def _reason(text: str) -> str:

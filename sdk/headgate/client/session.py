@@ -10,13 +10,20 @@ import grpc
 from grpc import aio
 
 from headgate.api.v1 import engine_service_pb2 as pb
-from headgate.api.v1 import engine_service_pb2_grpc
+from headgate.api.v1 import (
+    engine_service_pb2_grpc,
+    server_service_pb2,
+    server_service_pb2_grpc,
+)
 from headgate.client import channel as channels
-from headgate.client import metadata
+from headgate.client import compatibility, metadata
+from headgate.client.calls import server
 from headgate.codec import session as frames
 from headgate.core import errors
 
 __all__ = ["SessionStream", "connect"]
+
+_CHECK_SECONDS = 5.0
 
 
 class SessionStream:
@@ -82,5 +89,26 @@ async def connect(api_url: str) -> AsyncGenerator[SessionStream]:
         call = stub.Session(metadata=metadata.of_process())
         try:
             yield SessionStream(call, api_url)
+        except errors.Unsupported:
+            await _check_version(channel, api_url)
+            raise
         finally:
             call.cancel()
+
+
+async def _check_version(channel: aio.Channel, api_url: str) -> None:
+    """Ask a server that does not have sessions what it is.
+
+    Raises:
+        VersionMismatch: It does not speak the contract of this client.
+    """
+    stub = server_service_pb2_grpc.ServerServiceStub(channel)
+    request = server_service_pb2.GetServerInfoRequest()
+    asking = server.server_info()
+    next(asking)
+    try:
+        asking.send(await stub.GetServerInfo(request, timeout=_CHECK_SECONDS))
+    except StopIteration as end:
+        compatibility.check(end.value, api_url)
+    except grpc.RpcError:
+        return  # it says nothing that is better than what it said already

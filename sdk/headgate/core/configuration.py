@@ -223,7 +223,9 @@ def _document(path: str, modified: int | None) -> _Document | None:
             case _:
                 return _toml(text)
     except (OSError, ValueError) as problem:
-        raise errors.InvalidArgument.of(path, f"cannot be read: {problem}") from problem
+        raise errors.InvalidArgument.of(
+            path, f"cannot be read: {problem}; mend it, or move it away."
+        ) from problem
 
 
 def _toml(text: str) -> _Document:

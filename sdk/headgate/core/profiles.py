@@ -121,7 +121,9 @@ def _load(path: str, modified: int) -> Profiles:
         tables = document.get("profiles", {})
         saved = {str(name): _texts(values) for name, values in tables.items()}
     except (AttributeError, OSError, ValueError) as problem:
-        raise errors.InvalidArgument.of(path, f"cannot be read: {problem}") from problem
+        raise errors.InvalidArgument.of(
+            path, f"cannot be read: {problem}; mend it, or move it away."
+        ) from problem
     return Profiles(active=str(document.get("active") or DEFAULT_PROFILE), saved=saved)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headgate.core import deployments, errors, runs
 from headgate.core.ids import new_id
-from headgate.engine import effects, task_engine
+from headgate.engine import effects, shipping, task_engine
 from headgate.flows import Flow
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def submit(
 
     call = Call(args, kwargs, new_id())
     request: dict[str, Any] = {
-        "parameters": parameters.encode({"call": _text_of(call)}),
+        "parameters": parameters.encode({"call": _text_of(task, call)}),
         "name": f"{task.name}-{call.task_run_id[-3:]}",
         "tags": list(task.run_tags()),
     }
@@ -112,11 +112,16 @@ def submit(
     return run, call.task_run_id
 
 
-def _text_of(call: Call) -> str | dict[str, str]:
+def _text_of(task: Task[..., Any], call: Call) -> str | dict[str, str]:
     """Return a call as JSON has it: its bytes, or where they are kept."""
     from headgate import serializers
 
-    data = serializers.PickleSerializer().dumps(tuple(call))
+    try:
+        data = serializers.PickleSerializer().dumps(tuple(call))
+    except errors.SerializationError as problem:
+        what = f"task {task.name!r}"
+        cause = problem.__cause__ or problem
+        raise shipping.to_blame(what, call.args, call.kwargs, cause) from problem.__cause__
     text = base64.b64encode(data).decode("ascii")
     if len(text) <= TEXT_CHARACTERS_MAX:
         return text

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-import signal
 from collections.abc import Mapping
 from concurrent.futures import Future
 from datetime import timedelta
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headgate import context as contexts
 from headgate import settings, states
-from headgate.codec import session as frames
 from headgate.core import errors, retries
 from headgate.core import states as core_states
 from headgate.core.states import VerdictKind
@@ -35,7 +33,8 @@ from headgate.engine import (
     resolve,
     tracing,
 )
-from headgate.engine.creation import Made, Origin, Resumed
+from headgate.engine.controls import Controls
+from headgate.engine.creation import Made, Origin
 from headgate.engine.effects import Call, Sleep, Steps, Wait
 from headgate.engine.interruption import Intent, Interruption
 from headgate.engine.lineage import Lineage
@@ -46,7 +45,6 @@ from headgate.engine.tracking import Tracking
 from headgate.states import State, StateType
 
 if TYPE_CHECKING:
-    from headgate.engine.reattachment import Subflows
     from headgate.flows import Flow
 
 __all__ = ["FlowCall", "call", "drive"]
@@ -126,7 +124,9 @@ class FlowCall:
         upstream = resolve.find(self._parameters.values(), self._wait_for, lineage=lineage)
         origin = self._origin
         if origin is None and parent is not None and parent.subflows is not None:
-            earlier = yield from self._find_earlier(parent, parent.subflows, upstream)
+            earlier = yield from reattachment.find_earlier(
+                self._flow, self._parameters, parent, upstream
+            )
             if isinstance(earlier, State):
                 return self._reattach(parent, earlier)
             origin = earlier
@@ -151,46 +151,17 @@ class FlowCall:
                 tracing.end_flow(self._context, self.state)
         return self._hand_over(state)
 
-    def _find_earlier(
-        self, parent: contexts.FlowRunContext, subflows: Subflows, upstream: resolve.Upstream
-    ) -> Steps[State[Any] | Origin | None]:
-        """Return how this very call ended in an earlier attempt of the parent, or its run."""
-        if not subflows.has_earlier:
-            return None
-        try:
-            yield from upstream.wait()
-        except errors.UpstreamTaskError:
-            return None  # it is said where the run is there to be told of
-        key = reattachment.key_of(self._flow, self._values(upstream))
-        run = yield from subflows.take(key, resumes=self._flow.durable)
-        if run is None:
-            return None
-        state = reattachment.result_of(run, parent)
-        if state is not None:
-            # Its id in the parent's story is that of the task run that stood for it.
-            return state.copy(task_run_id=run.parent_task_run_id)
-        if run.state.type is StateType.COMPLETED or not self._flow.durable:
-            return None
-        yield Wait(reattachment.schedule_again(run))
-        return (yield from Resumed.claim(self._flow, parent, run.id, tuple(upstream.run_ids)))
-
     def _reattach(self, parent: contexts.FlowRunContext, state: State[Any]) -> Any:
         """Give the caller what a subflow returned in an earlier attempt."""
         self.state = state.copy(task_run_id=None)
         parent.lineage.add(state.data, state.task_run_id or "")
         return self._given(self.state)
 
-    def _values(self, upstream: resolve.Upstream) -> dict[str, Any]:
-        """Return the parameters with results in the place of futures."""
-        if not upstream.replace:
-            return self._parameters
-        return {name: resolve.values_of(value) for name, value in self._parameters.items()}
-
     def _adopt(self, origin: Origin) -> None:
         """Make the context that the run executes in."""
         self._link, self._outbox, self._tracking = origin.link, origin.outbox, origin.tracking
         gate = Gate(origin.flow_run.id, self._outbox, self._parent.gate if self._parent else None)
-        self._outbox.on_control = _Controls(self._interruption, gate)
+        self._outbox.on_control = Controls(self._interruption, gate)
         self._context = contexts.FlowRunContext(
             flow=self._flow,
             flow_run=origin.flow_run,
@@ -249,7 +220,7 @@ class FlowCall:
         parameters = self._parameters
         try:
             yield from upstream.wait()
-            parameters = self._values(upstream)
+            parameters = resolve.with_values(self._parameters, upstream)
             self._context.parameters = parameters
             self._label(parameters)
             if self._flow.should_validate_parameters:
@@ -526,47 +497,3 @@ class FlowCall:
         except (errors.HeadgateError, TimeoutError) as problem:
             flow_logs.warn(self._context, f"The end of the run could not be stored: {problem}")
             return final
-
-
-class _Controls:
-    """Does what the server asks for in the middle of a run; on the link's thread."""
-
-    def __init__(self, interruption: Interruption, gate: Gate) -> None:
-        self._interruption = interruption
-        self._gate = gate
-
-    def __call__(self, event: frames.Event) -> None:
-        match event:
-            case frames.CancelRequested():
-                self._cancel(event.reason)
-            case frames.PauseRequested():
-                self._pause(suspend=event.suspend)
-            case frames.ResumeRequested():
-                self._gate.ask_to_go_on()
-            case frames.Reopened():
-                self._catch_up(event.state)
-            case _:
-                pass
-
-    def _cancel(self, reason: str) -> None:
-        self._interruption.cancel(reason)
-        # Who waits at the gate on a thread of a task runner hears no signal.
-        self._gate.fail(errors.TerminationSignal(signal.SIGTERM))
-
-    def _pause(self, *, suspend: bool) -> None:
-        if suspend:
-            self._gate.suspend("The flow run was suspended.")
-        else:
-            self._gate.close()
-
-    def _catch_up(self, state: core_states.State) -> None:
-        """Do what was asked for while nobody could say so."""
-        match state.type:
-            case StateType.CANCELLING:
-                self._cancel(state.message)
-            case StateType.PAUSED:
-                self._pause(suspend=state.details.pause_reschedule)
-            case StateType.SCHEDULED if state.name == "Resuming":
-                self._gate.ask_to_go_on()
-            case _:
-                pass

@@ -104,6 +104,8 @@ def crashed(error: BaseException) -> State[Any]:
             message = "Execution was aborted: its generator was closed before its end."
         case errors.HeadgateError():
             message = f"Execution was aborted: {error}"
+        case _ if type(error).__name__ == "TimeIsOver":
+            message = "Execution was aborted: the time of the run around it was over."
         case _ if type(error).__name__ == "CancelledError":
             message = "Execution was cancelled by the runtime environment."
         case _:

@@ -17,7 +17,8 @@ from headgate import context as contexts
 from headgate import states
 from headgate.core import errors, runs
 from headgate.core.states import StateType
-from headgate.engine import call_keys, durable, flow_logs, keeping
+from headgate.engine import call_keys, durable, flow_logs, keeping, resolve
+from headgate.engine.creation import Origin, Resumed
 from headgate.engine.effects import Steps, Wait
 from headgate.states import State
 
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
     from headgate.client.orchestration import SyncHeadgateClient
     from headgate.flows import Flow
 
-__all__ = ["LABEL", "Subflows", "find_completed", "key_of", "result_of", "schedule_again"]
+__all__ = [
+    "LABEL",
+    "Subflows",
+    "find_completed",
+    "find_earlier",
+    "key_of",
+    "result_of",
+    "schedule_again",
+]
 
 #: The label that says which call of its parent a flow run is.
 LABEL = "headgate.call"
@@ -120,6 +129,41 @@ def find_completed(
         return None
     run = yield from subflows.take(key_of(flow, parameters), resumes=False)
     return None if run is None else result_of(run, parent)
+
+
+def find_earlier(
+    flow: Flow[..., Any],
+    parameters: Mapping[str, Any],
+    parent: contexts.FlowRunContext,
+    upstream: resolve.Upstream,
+) -> Steps[State[Any] | Origin | None]:
+    """Return how this very call ended in an earlier attempt of the parent, or its run.
+
+    Args:
+        flow: The subflow.
+        parameters: What it is called with; the results of runs that it builds on are awaited.
+        parent: The flow run that calls it.
+        upstream: The runs that it builds on.
+    """
+    subflows = parent.subflows
+    if subflows is None or not subflows.has_earlier:
+        return None
+    try:
+        yield from upstream.wait()
+    except errors.UpstreamTaskError:
+        return None  # it is said where the run is there to be told of
+    key = key_of(flow, resolve.with_values(parameters, upstream))
+    run = yield from subflows.take(key, resumes=flow.durable)
+    if run is None:
+        return None
+    state = result_of(run, parent)
+    if state is not None:
+        # Its id in the parent's story is that of the task run that stood for it.
+        return state.copy(task_run_id=run.parent_task_run_id)
+    if run.state.type is StateType.COMPLETED or not flow.durable:
+        return None
+    yield Wait(schedule_again(run))
+    return (yield from Resumed.claim(flow, parent, run.id, tuple(upstream.run_ids)))
 
 
 def schedule_again(run: runs.FlowRun) -> Future[Any]:

@@ -13,7 +13,7 @@ from headgate.futures import Future
 from headgate.states import State, StateType, get_state_exception
 from headgate.utilities.annotations import Annotation, allow_failure, opaque, quote
 
-__all__ = ["Upstream", "find", "is_plain", "states_of", "values_of"]
+__all__ = ["Upstream", "find", "is_plain", "states_of", "values_of", "with_values"]
 
 #: Values of exactly these types have nothing within.
 _PLAIN: frozenset[type] = frozenset({bool, bytes, complex, float, int, str, type(None)})
@@ -255,6 +255,13 @@ def values_of(value: Any) -> Any:
         return get_state_exception(state)
 
     return _Replacer(replace).visit(value)
+
+
+def with_values(parameters: Mapping[str, Any], upstream: Upstream) -> Mapping[str, Any]:
+    """Return parameters with results in the place of the futures that were found in them."""
+    if not upstream.replace:
+        return parameters
+    return {name: values_of(value) for name, value in parameters.items()}
 
 
 def states_of(value: Any) -> Generator[Effect, Any, Any]:

@@ -67,12 +67,13 @@ def dump_call(
     try:
         return _dumps(parts)
     except Exception as problem:  # pickling runs code of all classes involved
-        raise _to_blame(what, args, kwargs, problem) from problem
+        raise to_blame(what, args, kwargs, problem) from problem
 
 
-def _to_blame(
-    what: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], problem: Exception
+def to_blame(
+    what: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], problem: BaseException
 ) -> errors.SerializationError:
+    """Say which argument of a call cannot be pickled."""
     named = {f"number {n}": value for n, value in enumerate(args, 1)}
     named.update({repr(name): value for name, value in kwargs.items()})
     for name, value in named.items():

@@ -21,8 +21,17 @@ STUCK_SECONDS = 1.0
 _clock = SystemClock()
 
 
-class _Injected(BaseException):
-    """Raised in a thread from outside; becomes the error of the timeout."""
+class TimeIsOver(BaseException):
+    """Raised in code that takes too long; becomes the error of the timeout where it began.
+
+    It passes through what catches exceptions, such as code that waits with a timeout of its own,
+    and ends the runs in between without another attempt.
+    """
+
+
+def _of_one_limit() -> type[TimeIsOver]:
+    """Make the kind that one limit raises, so that those within it let it through."""
+    return type("TimeIsOver", (TimeIsOver,), {})
 
 
 @contextlib.contextmanager
@@ -54,25 +63,37 @@ def _alarm(seconds: float, make_error: Callable[[], Exception]) -> Generator[Non
         yield
         return
 
+    kind = _of_one_limit()
+    over = False
+
     def on_alarm(number: int, frame: FrameType | None) -> None:
-        raise make_error()
+        if not over:
+            raise kind
 
     started = _clock.monotonic()
-    before = signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        if outer_left:
-            left = outer_left - (_clock.monotonic() - started)
-            signal.setitimer(signal.ITIMER_REAL, max(left, 0.000_001))
+        before = signal.signal(signal.SIGALRM, on_alarm)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            try:
+                yield
+            finally:
+                over = True
+        finally:  # even if the alarm went off in the very moment before
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            if outer_left:
+                left = outer_left - (_clock.monotonic() - started)
+                signal.setitimer(signal.ITIMER_REAL, max(left, 0.000_001))
+    except kind as error:
+        # Where the code was when its time was over; what was raised there is a means only.
+        raise make_error().with_traceback(error.__traceback__) from None
 
 
 @contextlib.contextmanager
 def _watched(seconds: float, make_error: Callable[[], Exception]) -> Generator[None]:
     thread_id = threading.get_ident()
+    kind = _of_one_limit()
     lock = threading.Lock()
     over = fired = False
 
@@ -81,7 +102,7 @@ def _watched(seconds: float, make_error: Callable[[], Exception]) -> Generator[N
         with lock:
             if not over:
                 fired = True
-                inject(thread_id, _Injected)
+                inject(thread_id, kind)
 
     def warn() -> None:
         if not over:
@@ -106,7 +127,7 @@ def _watched(seconds: float, make_error: Callable[[], Exception]) -> Generator[N
             if fired:
                 # Not delivered yet if the body ended by itself in this very moment.
                 inject(thread_id, None)
-    except _Injected as error:
+    except kind as error:
         # Where the code was when its time was over; what was raised there is a means only.
         raise make_error().with_traceback(error.__traceback__) from None
 

@@ -36,7 +36,8 @@ _LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INSTALLED = os.path.join(_LIBRARY, "site-packages", "")
 #: Packages that the engine is made of; flows may well be installed beside them.
 _PACKAGES = tuple(
-    os.path.join("site-packages", name, "") for name in ("anyio", "grpc", "pydantic", "tenacity")
+    os.path.join("site-packages", name, "")
+    for name in ("anyio", "cloudpickle", "grpc", "pydantic", "tenacity")
 )
 
 

@@ -20,6 +20,7 @@ from headgate_server.storage.records import (
     FlowRunOrder,
     Page,
     PageRequest,
+    read_pages,
 )
 
 CHANGEABLE = (
@@ -186,14 +187,16 @@ class DeploymentService:
         def change(tx: Transaction) -> Sequence[str]:
             stored = _get(tx, deployment_id)
             tx.flow_runs.delete_auto_scheduled(deployment_id)
-            waiting = tx.flow_runs.list(
-                FlowRunFilter(deployment_ids=(deployment_id,), state_types=(StateType.SCHEDULED,)),
-                FlowRunOrder.ID_DESC,
-                PageRequest(size=_ABANDONED_MAX),
+            where = FlowRunFilter(
+                deployment_ids=(deployment_id,), state_types=(StateType.SCHEDULED,)
+            )
+            waiting = read_pages(
+                lambda page: tx.flow_runs.list(where, FlowRunOrder.ID_DESC, page),
+                most=_ABANDONED_MAX,
             )
             tx.deployments.delete(deployment_id)
             self._lifecycle.deployment(tx, "deleted", stored)
-            return [run.id for run in waiting.items]
+            return [run.id for run in waiting]
 
         for flow_run_id in await self._storage.write(change):
             state = states.new_state(

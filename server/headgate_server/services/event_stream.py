@@ -11,9 +11,9 @@ import anyio
 from headgate.core import errors
 from headgate.core.clock import Clock
 from headgate.core.events import Event, EventFilter
+from headgate_server.services.bookmarks import Bookmark, Bookmarks, check_start
 from headgate_server.services.events import check_filter
 from headgate_server.services.notifier import Notifier
-from headgate_server.services.watch import BOOKMARK_SECONDS, Bookmark
 from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.kinds.events import EARLY
 from headgate_server.storage.records import PageRequest
@@ -21,8 +21,6 @@ from headgate_server.storage.records import PageRequest
 _PAGE = 500
 #: Subscribers read at most so often: a busy run commits hundreds of times a second.
 _PACE_SECONDS = 0.01
-#: So many events passed over are worth a bookmark, too.
-_PASSED_OVER_MAX = 5_000
 _BACKFILL_SECONDS_MAX = 100 * 366 * 86_400.0
 
 EventFrame = Event | Bookmark
@@ -62,8 +60,7 @@ class EventStream:
         if not 0 <= backfill_seconds <= _BACKFILL_SECONDS_MAX:
             raise errors.InvalidArgument.of("backfill", "It is not negative, and no centuries.")
         at = await self._start(after_revision, where, backfill_seconds)
-        # The time before a frame is sent, not after: who has received it may act on it at once.
-        told, told_at = at, self._clock.monotonic()
+        bookmarks = Bookmarks(self._clock, at)
         yield Bookmark(at)
         signal = self._notifier.journal
         while True:
@@ -71,18 +68,15 @@ class EventStream:
             seen = signal.count
             found = await self._storage.read(lambda tx, after=at: _read(tx, after, where))
             if found.events:
-                told, told_at = found.events[-1].revision, self._clock.monotonic()
+                bookmarks.tell(found.events[-1].revision)
             for event in found.events:
                 yield event
             at = max(at, found.reached)
-            idle_seconds = self._clock.monotonic() - told_at
-            if at - told > _PASSED_OVER_MAX or idle_seconds >= BOOKMARK_SECONDS:
-                told, told_at = at, self._clock.monotonic()
-                yield Bookmark(at)
+            if bookmarks.is_due(at):
+                yield bookmarks.tell(at)
             if not found.more:
                 await anyio.sleep(_PACE_SECONDS)
-                rest_seconds = told_at + BOOKMARK_SECONDS - self._clock.monotonic()
-                await signal.wait(seen, timeout_seconds=max(0.0, rest_seconds))
+                await signal.wait(seen, timeout_seconds=bookmarks.rest_seconds)
 
     async def _start(
         self, after_revision: int | None, where: EventFilter, backfill_seconds: float
@@ -97,15 +91,7 @@ class EventStream:
         oldest, newest, begin = await self._storage.read(query)
         if after_revision is None:
             return max(begin, oldest)
-        if after_revision < oldest:
-            raise errors.RevisionCompacted(after_revision, oldest)
-        if after_revision > newest:
-            raise errors.InvalidArgument.of(
-                "after_revision",
-                f"{after_revision} is ahead of the journal, whose newest revision is {newest}: it "
-                "is of another database. List the events, then subscribe from now.",
-            )
-        return after_revision
+        return check_start(after_revision, oldest=oldest, newest=newest)
 
 
 def _begins(tx: Transaction, where: EventFilter, backfill_seconds: float) -> list[int]:

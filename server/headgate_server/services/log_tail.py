@@ -18,6 +18,7 @@ from headgate_server.storage.records import (
     LogFilter,
     Page,
     PageRequest,
+    read_pages,
 )
 
 _PAGE = 500
@@ -100,12 +101,12 @@ def _subflow_ids(tx: Transaction, flow_run_id: str) -> Sequence[str]:
     found: list[str] = []
     waiting = [flow_run_id]
     while waiting and len(found) < _SUBFLOWS_MAX:
-        children = tx.flow_runs.list(
-            FlowRunFilter(parent_flow_run_id=waiting.pop()),
-            FlowRunOrder.ID_DESC,
-            PageRequest(size=_SUBFLOWS_MAX),
+        where = FlowRunFilter(parent_flow_run_id=waiting.pop())
+        children = read_pages(
+            lambda page, where=where: tx.flow_runs.list(where, FlowRunOrder.ID_DESC, page),
+            most=_SUBFLOWS_MAX,
         )
-        ids = [child.id for child in children.items]
+        ids = [child.id for child in children]
         found.extend(ids)
         waiting.extend(ids)
     return found

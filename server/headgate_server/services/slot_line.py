@@ -34,8 +34,8 @@ _TIDY_LIMIT = 500
 _KEEP_SECONDS = 60.0
 #: How long slots wait to be taken by the call to which they were given.
 _TAKE_SECONDS = 10.0
-#: Of the line of each limit so many are looked at in one go.
-_LINE_MAX = 100
+#: Of the line of each limit so many are looked at in one go; there is another where all got slots.
+_LINE_MAX = 20
 #: How many runs that are gone, and have slots nevertheless, are looked for at once.
 _GONE_LIMIT = 100
 
@@ -176,7 +176,7 @@ def _serve(tx: Transaction, here: Sequence[str]) -> _Served:
         limits.take(id, taken=rooms[id].taken)
     if admitted:
         limits.wake()  # other replicas, where some of them may wait
-    waiting = {claim.lease_id for claim in limits.claims(here) if not claim.granted}
+    waiting = set(limits.list_lease_ids_in_line())
     return _Served(
         given=list(admitted),
         told=[id for id in here if id not in waiting and id not in admitted],

@@ -61,7 +61,6 @@ class TaskRunService:
 
         return await self._storage.read(query)
 
-
     async def list_calls(
         self, flow_run_id: str, task_run_ids: Sequence[str], page: PageRequest
     ) -> Page[runs.RecordedCall]:

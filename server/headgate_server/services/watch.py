@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import AsyncGenerator, Sequence
 
 import anyio
 
-from headgate.core import errors
 from headgate.core.clock import Clock
 from headgate.core.runs import TransitionRecord
 from headgate_server.domain.checks import Checks
+from headgate_server.services.bookmarks import Bookmark, Bookmarks, check_start
 from headgate_server.services.notifier import Notifier
 from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.records import JournalFilter
@@ -18,18 +17,7 @@ from headgate_server.storage.records import JournalFilter
 _PAGE = 500
 #: Watchers read the journal at most so often: a busy run commits hundreds of times a second.
 _PACE_SECONDS = 0.01
-#: An idle watcher is told how far it has come.
-BOOKMARK_SECONDS = 10.0
-#: So many transitions passed over are worth a bookmark, too.
-_PASSED_OVER_MAX = 5_000
 _IDS_MAX = 1_000
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Bookmark:
-    """Nothing new that fits up to this revision."""
-
-    revision: int
 
 
 WatchFrame = TransitionRecord | Bookmark
@@ -66,8 +54,7 @@ class Watch:
         """
         _check(where)
         at = await self._start(after_revision)
-        # The time before a frame is sent, not after: who has received it may act on it at once.
-        told, told_at = at, self._clock.monotonic()
+        bookmarks = Bookmarks(self._clock, at)
         yield Bookmark(at)
         signal = self._notifier.journal
         while True:
@@ -75,19 +62,16 @@ class Watch:
             seen = signal.count
             lines, newest = await self._storage.read(lambda tx, after=at: _read(tx, after, where))
             if lines:
-                told, told_at = lines[-1].revision, self._clock.monotonic()
+                bookmarks.tell(lines[-1].revision)
             for line in lines:
                 yield line
             more = len(lines) == _PAGE
             at = lines[-1].revision if more else max(at, newest)
-            idle_seconds = self._clock.monotonic() - told_at
-            if at - told > _PASSED_OVER_MAX or idle_seconds >= BOOKMARK_SECONDS:
-                told, told_at = at, self._clock.monotonic()
-                yield Bookmark(at)
+            if bookmarks.is_due(at):
+                yield bookmarks.tell(at)
             if not more:
                 await anyio.sleep(_PACE_SECONDS)
-                rest_seconds = told_at + BOOKMARK_SECONDS - self._clock.monotonic()
-                await signal.wait(seen, timeout_seconds=max(0.0, rest_seconds))
+                await signal.wait(seen, timeout_seconds=bookmarks.rest_seconds)
 
     async def _start(self, after_revision: int | None) -> int:
         oldest, newest = await self._storage.read(
@@ -95,15 +79,7 @@ class Watch:
         )
         if after_revision is None:
             return newest
-        if after_revision < oldest:
-            raise errors.RevisionCompacted(after_revision, oldest)
-        if after_revision > newest:
-            raise errors.InvalidArgument.of(
-                "after_revision",
-                f"{after_revision} is ahead of the journal, whose newest revision is {newest}: it "
-                "is of another database. List the runs, then watch from now.",
-            )
-        return after_revision
+        return check_start(after_revision, oldest=oldest, newest=newest)
 
 
 def _read(
@@ -126,4 +102,4 @@ def _check(where: JournalFilter) -> None:
     checks.raise_any()
 
 
-__all__ = ["BOOKMARK_SECONDS", "Bookmark", "Watch", "WatchFrame"]
+__all__ = ["Watch", "WatchFrame"]

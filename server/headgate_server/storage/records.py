@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -14,9 +14,9 @@ from headgate.core.states import State, StateType
 
 T = TypeVar("T")
 
-#: A page whose items have more text than this is cut, so that an answer never is greater than a
-#: message may be (64 MiB; a character is up to 4 bytes).
-PAGE_CHARACTERS_MAX = 8 * 1024 * 1024
+#: A page whose items have more text than this is cut: a client of any language takes messages of
+#: 4 MiB, unless it was told to take greater ones.
+PAGE_BYTES_MAX = 3 * 1024 * 1024
 
 #: The values of the sort key of the last item of a page; the next page starts behind it.
 Cursor = tuple[str | int, ...]
@@ -41,6 +41,24 @@ class Page(Generic[T]):
 
     items: Sequence[T]
     next: Cursor | None
+
+
+def read_pages(read: Callable[[PageRequest], Page[T]], *, most: int) -> list[T]:
+    """Return the items of all pages of a list, so many at most; a page may be shorter than asked.
+
+    Args:
+        read: Reads a page.
+        most: How many items are enough.
+    """
+    found: list[T] = []
+    after: Cursor | None = None
+    while len(found) < most:
+        page = read(PageRequest(size=most - len(found), after=after))
+        found.extend(page.items)
+        after = page.next
+        if after is None:
+            break
+    return found
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

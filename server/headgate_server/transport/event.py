@@ -11,9 +11,9 @@ from headgate.api.v1 import event_service_pb2_grpc as pb_grpc
 from headgate.codec import events as codec
 from headgate.codec import times
 from headgate.core.clock import Clock
+from headgate_server.services.bookmarks import Bookmark
 from headgate_server.services.event_stream import EventFrame, EventStream
 from headgate_server.services.events import EventService
-from headgate_server.services.watch import Bookmark
 from headgate_server.transport import paging
 
 

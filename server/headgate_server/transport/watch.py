@@ -9,7 +9,8 @@ from headgate.api.v1 import watch_service_pb2 as pb
 from headgate.api.v1 import watch_service_pb2_grpc as pb_grpc
 from headgate.codec import journal as codec
 from headgate.codec import states as state_codec
-from headgate_server.services.watch import Bookmark, Watch, WatchFrame
+from headgate_server.services.bookmarks import Bookmark
+from headgate_server.services.watch import Watch, WatchFrame
 from headgate_server.storage.records import JournalFilter
 
 

@@ -340,6 +340,6 @@ async def test_a_page_of_large_events_is_shorter_and_nothing_is_left_out(
         if got.next is None:
             break
         page = PageRequest(size=50, after=got.next)
-    assert len(sizes) == 2
+    assert max(sizes) == 4
     assert len(revisions) == 12
     assert revisions == sorted(revisions, reverse=not ascending)

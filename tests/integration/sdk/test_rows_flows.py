@@ -265,3 +265,55 @@ async def test_a_client_tells_a_flow_of_its_own_run(server: SyncHeadgateClient):
         return run.name == flow_run.name and run.state.name == "Running"
 
     assert await asks()
+
+
+@pytest.mark.parametrize("on_main_thread", [True, False])
+def test_the_timeout_of_a_flow_ends_what_it_waits_for_and_what_it_calls(
+    on_main_thread: bool, server: SyncHeadgateClient
+):
+    gate = threading.Event()
+    calls: list[str] = []
+
+    @task
+    def held():
+        gate.wait(5)
+
+    @task(retries=3)
+    def stubborn():
+        calls.append("stubborn")
+        while True:
+            gate.wait(0.01)
+
+    @flow(timeout_seconds=0.05)
+    def waits():
+        future = held.submit()
+        future.add_done_callback(lambda _ended: calls.append("ended"))
+        threading.Timer(0.1, gate.set).start()
+        while True:
+            future.wait(timeout=0.01)
+
+    @flow(timeout_seconds=0.05)
+    def calls_in_vain():
+        try:
+            stubborn()
+        except Exception:  # such code is everywhere
+            calls.append("swallowed")
+
+    states: list[State[Any]] = []
+
+    def run() -> None:
+        states.extend([waits(return_state=True)])
+        gate.clear()
+        states.extend([calls_in_vain(return_state=True)])
+
+    if on_main_thread:
+        run()
+    else:
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join(10)
+    assert [state.name for state in states] == ["TimedOut", "TimedOut"]
+    assert calls == ["ended", "stubborn"]
+    (inner,) = server.read_task_runs(flow_run_ids=[states[1].flow_run_id or ""])
+    assert inner.state.name == "Crashed"
+    assert "time of the run around it" in inner.state.message

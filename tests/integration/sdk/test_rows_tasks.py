@@ -234,3 +234,24 @@ async def test_a_sync_flow_within_an_async_one_runs_inline(server: SyncHeadgateC
         return child(1) + await slow(2)
 
     assert await parent() == 4
+
+
+async def test_a_sync_run_on_the_loop_of_an_async_one_ends_although_it_awaits_nothing(
+    server: SyncHeadgateClient,
+):
+    @flow
+    def child() -> int:
+        slow.submit(1)
+        add.submit(slow.submit(2))
+        slow.map([1, 2, 3])
+        return 5
+
+    @task
+    def asks() -> int:
+        return slow.submit(1).result() + child()
+
+    @flow
+    async def parent() -> int:
+        return child() + asks() + asks.submit().result() + await slow(1)
+
+    assert await parent() == 18

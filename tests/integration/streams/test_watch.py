@@ -139,6 +139,14 @@ async def write(world: World, flow_run_id: str, *messages: str, level: int = 20)
     await world.storage.write(lambda tx: tx.logs.append(lines))
 
 
+async def test_lines_that_are_large_come_in_several_frames_and_all_of_them(world: World) -> None:
+    run = await world.ask_for_run(await world.deploy())
+    # Together they are more than a client takes in one frame.
+    large = [str(n) + "x" * 900_000 for n in range(9)]
+    await write(world, run.id, *large)
+    assert await texts(tail(world, run.id), 9) == large
+
+
 async def test_logs_are_followed_to_the_end_of_the_run(world: World) -> None:
     run = await world.ask_for_run(await world.deploy())
     await write(world, run.id, "one")

@@ -179,8 +179,8 @@ class EventFilter(_message.Message):
 
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
-        """That occurred at this time or later. Of states that runs entered, those are
-        looked at that were committed since 5 minutes before.
+        """That occurred at this time or later. Those are looked at that were committed
+        since 5 minutes before: clocks that are further ahead are not followed.
         """
 
     @_builtins.property

@@ -159,6 +159,10 @@ class ConcurrencyLimits(Protocol):
         """Return the first live claims in line for a limit, by ticket."""
         ...
 
+    def list_lease_ids_in_line(self) -> Sequence[str]:
+        """Return the leases that have claims in line for any limit, live or not."""
+        ...
+
     def next_expiry(self, limit_ids: Sequence[str]) -> datetime | None:
         """Return when the first live lease on these limits ends, or None."""
         ...

@@ -118,6 +118,9 @@ class MemoryConcurrencyLimits:
         waiting = (claim for claim in live if claim.limit_id == limit_id and not claim.granted)
         return _by_ticket(waiting)[:limit]
 
+    def list_lease_ids_in_line(self) -> Sequence[str]:
+        return [claim.lease_id for claim in self._claims if not claim.granted]
+
     def next_expiry(self, limit_ids: Sequence[str]) -> datetime | None:
         live = self._live()
         ends = (

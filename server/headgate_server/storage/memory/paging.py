@@ -13,7 +13,7 @@ from headgate.core.runs import FlowRun, StateCount, TaskRun
 from headgate.core.states import State
 from headgate_server.storage import readiness
 from headgate_server.storage.records import (
-    PAGE_CHARACTERS_MAX,
+    PAGE_BYTES_MAX,
     Cursor,
     FlowRunFilter,
     Page,
@@ -49,7 +49,7 @@ def cut_page(
     chosen = ordered[start : start + request.size]
     if weight is not None:
         weights = itertools.accumulate(map(weight, chosen))
-        fitting = sum(1 for total in weights if total <= PAGE_CHARACTERS_MAX)
+        fitting = sum(1 for total in weights if total <= PAGE_BYTES_MAX)
         chosen = chosen[: max(1, fitting)]
     more = len(ordered) > start + len(chosen)
     return Page(items=chosen, next=key(chosen[-1]) if more and chosen else None)

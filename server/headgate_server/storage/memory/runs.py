@@ -324,7 +324,13 @@ class MemoryLogs:
             and (where.logged_before is None or record.timestamp < where.logged_before)
             and paging.contains(record.message, where.message_contains)
         ]
-        return paging.cut_page(fitting, lambda record: (record.id,), page, descending=descending)
+        return paging.cut_page(
+            fitting,
+            lambda record: (record.id,),
+            page,
+            descending=descending,
+            weight=lambda record: len(record.message),
+        )
 
     def _root(self, record: LogRecord) -> str | None:
         run = self._tables.flow_runs.get(record.flow_run_id)

@@ -204,6 +204,10 @@ class SqlConcurrencyLimits:
         )
         return [_claim(row) for row in self._work.execute(query)]
 
+    def list_lease_ids_in_line(self) -> Sequence[str]:
+        query = sa.select(_CLAIMS.c.lease_id).where(_CLAIMS.c.granted.is_(False))
+        return list(self._work.execute(query).scalars())
+
     def next_expiry(self, limit_ids: Sequence[str]) -> datetime | None:
         query = sa.select(sa.func.min(_CLAIMS.c.expire_time)).where(
             _CLAIMS.c.limit_id.in_(limit_ids), _CLAIMS.c.granted, self._live()
@@ -285,10 +289,7 @@ def delete_of_runs(work: Work, doomed: sa.ScalarSelect[str]) -> None:
 
 
 def _begins(prefix: str) -> list[sa.ColumnElement[bool]]:
-    """Return the condition that a name begins so, as a range: LIKE finds no index."""
-    if not prefix:
-        return []
-    return [_LIMITS.c.name >= prefix, sa.func.substr(_LIMITS.c.name, 1, len(prefix)) == prefix]
+    return [paging.starts_with(_LIMITS.c.name, prefix)] if prefix else []
 
 
 def _limit(row: Row) -> StoredLimit:

@@ -28,8 +28,6 @@ Condition = sa.ColumnElement[bool]
 _JOURNAL = tables.journal
 _RUNS = tables.flow_runs
 _TASKS = tables.task_runs
-#: Greater than all texts that begin with what stands before it.
-_LAST_CHARACTER = "\U0010ffff"
 
 IS_FLOW_RUN = _JOURNAL.c.run_id == _JOURNAL.c.flow_run_id
 _IS_TASK_RUN = _JOURNAL.c.run_id != _JOURNAL.c.flow_run_id
@@ -59,17 +57,19 @@ def of_events(where: EventFilter) -> list[Condition]:
     if where.names:
         found.append(name.in_(where.names))
     if where.name_prefixes:
-        found.append(sa.or_(*(_starts(name, prefix) for prefix in where.name_prefixes)))
+        found.append(sa.or_(*(paging.starts_with(name, prefix) for prefix in where.name_prefixes)))
     if where.exclude_names:
         found.append(name.not_in(where.exclude_names))
-    found.extend(sa.not_(_starts(name, prefix)) for prefix in where.exclude_name_prefixes)
+    found.extend(
+        sa.not_(paging.starts_with(name, prefix)) for prefix in where.exclude_name_prefixes
+    )
     if where.ids:
         found.append(events.c.id.in_(where.ids))
     if where.resource_ids:
         found.append(resource_id.in_(where.resource_ids))
     if where.resource_id_prefixes:
         prefixes = where.resource_id_prefixes
-        found.append(sa.or_(*(_starts(resource_id, prefix) for prefix in prefixes)))
+        found.append(sa.or_(*(paging.starts_with(resource_id, prefix) for prefix in prefixes)))
     if where.related_ids:
         found.append(_is_related(where.related_ids))
     if where.any_resource_ids:
@@ -223,11 +223,6 @@ def _times(column: sa.ColumnElement[object], where: EventFilter) -> list[Conditi
     if where.until is not None:
         found.append(column < where.until)
     return found
-
-
-def _starts(column: sa.ColumnElement[str], prefix: str) -> Condition:
-    """Return a condition that an index answers: a range, not LIKE."""
-    return sa.and_(column >= prefix, column < prefix + _LAST_CHARACTER)
 
 
 __all__ = [

@@ -7,12 +7,14 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from headgate_server.storage.records import PAGE_CHARACTERS_MAX, Cursor, Page, PageRequest
+from headgate_server.storage.records import PAGE_BYTES_MAX, Cursor, Page, PageRequest
 from headgate_server.storage.sql.rows import Row
 from headgate_server.storage.sql.work import Work
 
 T = TypeVar("T")
 
+#: Behind every text that begins with what stands before it.
+_LAST_CHARACTER = "\U0010ffff"
 #: Of a list of heavy items so many are read before it is known how heavy they are.
 _SLICE = 8
 
@@ -76,11 +78,11 @@ def _read_in_slices(
         rows = read(after, wanted)
         found.extend(rows)
         weight += sum(map(_weight, rows))
-        if len(rows) < wanted or weight > PAGE_CHARACTERS_MAX:
+        if len(rows) < wanted or weight > PAGE_BYTES_MAX:
             break
         after = _key_of(rows[-1], key)
         # As many as fit if they weigh what those before them do.
-        fitting = (PAGE_CHARACTERS_MAX - weight) * len(found) // max(weight, 1)
+        fitting = (PAGE_BYTES_MAX - weight) * len(found) // max(weight, 1)
         wanted = min(request.size + 1 - len(found), max(1, fitting))
     return found
 
@@ -90,13 +92,14 @@ def _fitting(rows: Sequence[Row]) -> int:
     weight = 0
     for count, row in enumerate(rows):
         weight += _weight(row)
-        if count and weight > PAGE_CHARACTERS_MAX:
+        if count and weight > PAGE_BYTES_MAX:
             return count
     return len(rows)
 
 
 def _weight(row: Row) -> int:
-    return sum(len(value) for value in row if isinstance(value, str | bytes))
+    texts = (value for value in row if isinstance(value, str))
+    return sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
 
 
 def _key_of(row: Row, key: Sequence[sa.ColumnElement[Any]]) -> Cursor:
@@ -133,6 +136,14 @@ def has_tags(
         each = sa.func.json_each(column).table_valued("value")
         conditions.append(sa.exists(sa.select(1).select_from(each).where(each.c.value == tag)))
     return conditions
+
+
+def starts_with(column: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a column begins with a text, as a range, which an index answers.
+
+    LIKE would not do: in SQLite it takes upper and lower case for the same.
+    """
+    return sa.and_(column >= prefix, column < prefix + _LAST_CHARACTER)
 
 
 def name_contains(column: sa.ColumnElement[str], part: str) -> sa.ColumnElement[bool]:

@@ -36,9 +36,6 @@ run_inputs = sa.Table(
 )
 
 _COLUMNS = run_inputs.c
-#: Behind every text that begins with a prefix, for an index to find its end. LIKE would not do:
-#: in SQLite it takes upper and lower case for the same.
-_LAST_CHARACTER = "\U0010ffff"
 
 
 class SqlRunInputs:
@@ -81,8 +78,7 @@ class SqlRunInputs:
             _COLUMNS.flow_run_id == where.flow_run_id, _COLUMNS.place > where.after_place
         )
         if where.key_prefix:
-            end = where.key_prefix + _LAST_CHARACTER
-            query = query.where(_COLUMNS.key >= where.key_prefix, _COLUMNS.key < end)
+            query = query.where(paging.starts_with(_COLUMNS.key, where.key_prefix))
         if where.exclude_keys:
             query = query.where(_COLUMNS.key.not_in(where.exclude_keys))
         return paging.fetch_page(self._work, query, [_COLUMNS.place], page, _read, heavy=True)
