@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
 import random
@@ -73,8 +74,9 @@ class Outbox(Generic[OutT]):
         self._frames: deque[OutT] = deque()
         self._latest: dict[str, OutT] = {}
         self._closed = False
-        self._filled = anyio.Event()
-        self._taken = anyio.Event()
+        # Of asyncio, because they can be cleared: making one for each frame costs more than it.
+        self._filled = asyncio.Event()
+        self._taken = asyncio.Event()
 
     def put(self, frame: OutT) -> None:
         """Send a frame."""
@@ -94,7 +96,7 @@ class Outbox(Generic[OutT]):
     async def take(self) -> list[OutT]:
         """Wait for frames and take them; an empty list when closed."""
         while not (self._frames or self._latest or self._closed):
-            self._filled = anyio.Event()
+            self._filled.clear()
             await self._filled.wait()
         frames = [*self._frames, *self._latest.values()]
         self._frames.clear()
@@ -105,7 +107,7 @@ class Outbox(Generic[OutT]):
     async def room(self) -> None:
         """Wait until not too many frames are on their way: a slow reader is slowed."""
         while len(self._frames) >= OUTBOX_FRAMES_MAX:
-            self._taken = anyio.Event()
+            self._taken.clear()
             await self._taken.wait()
 
 

@@ -35,8 +35,14 @@ _CURSORS = (
     " WHERE id = ANY(%s::uuid[])"
 )
 _SET_CURSORS = "UPDATE flow_runs SET committed_seq=%s, committed_log_seq=%s WHERE id=%s"
-_UPDATE_TASK_RUNS = sql.SQL("UPDATE task_runs SET {} WHERE id = %s").format(
-    sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in UPDATED_COLUMNS)
+_UPDATE_TASK_RUNS = (
+    sql.SQL("UPDATE task_runs SET {} WHERE id = %s")
+    .format(
+        sql.SQL(", ").join(
+            sql.SQL("{} = %s").format(sql.Identifier(name)) for name in UPDATED_COLUMNS
+        )
+    )
+    .as_bytes(None)
 )
 _SET_HEADS = "UPDATE heads SET journal=%s, logs=%s"
 _NOTIFY = "SELECT pg_notify(%s, %s)"
@@ -151,13 +157,16 @@ def _into(table: sa.Table) -> sql.Composed:
     return sql.SQL("{} ({})").format(sql.Identifier(table.name), names)
 
 
-def _insert(table: sa.Table) -> sql.Composed:
+# As bytes, because what is composed is put together anew with each execution.
+
+
+def _insert(table: sa.Table) -> bytes:
     marks = sql.SQL(", ").join([sql.Placeholder()] * len(table.columns))
-    return sql.SQL("INSERT INTO {} VALUES ({})").format(_into(table), marks)
+    return sql.SQL("INSERT INTO {} VALUES ({})").format(_into(table), marks).as_bytes(None)
 
 
-def _copy(table: sa.Table) -> sql.Composed:
-    return sql.SQL("COPY {} FROM STDIN").format(_into(table))
+def _copy(table: sa.Table) -> bytes:
+    return sql.SQL("COPY {} FROM STDIN").format(_into(table)).as_bytes(None)
 
 
 def _driver(connection: sa.Connection) -> _Connection:
