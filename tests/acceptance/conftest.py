@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from headgate.client.orchestration import SyncHeadgateClient
 
+from headgate.client.orchestration import SyncHeadgateClient
 from headgate.core import runs
 from tests import processes
 
