@@ -153,7 +153,7 @@ def test_hooks_hear_of_each_attempt_and_of_the_last_failure(server: SyncHeadgate
 def test_a_timed_out_flow_is_tried_again(server: SyncHeadgateClient):
     calls: list[int] = []
 
-    @flow(timeout_seconds=0.05, retries=1)
+    @flow(timeout_seconds=0.2, retries=1)
     def slow_at_first() -> str:
         calls.append(1)
         if len(calls) == 1:

@@ -141,10 +141,11 @@ def test_slots_come_back_between_attempts_and_after_failures(server: Server, tag
     assert seen == [1, 1]
 
 
+@pytest.mark.slow
 def test_the_timeout_of_a_task_begins_when_it_has_its_slot(server: Server, tag: str):
-    release = threading.Timer(0.15, lambda: server.release_slots(lease_id))
+    release = threading.Timer(0.6, lambda: server.release_slots(lease_id))
 
-    @task(tags=[tag], timeout_seconds=0.1)
+    @task(tags=[tag], timeout_seconds=0.5)
     def work() -> str:
         return "done"
 

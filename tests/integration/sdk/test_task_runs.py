@@ -319,16 +319,19 @@ def test_map_says_what_it_cannot_spread(server: SyncHeadgateClient):
 
 
 def test_futures_can_be_waited_for_together(server: SyncHeadgateClient):
-    gate = threading.Event()
+    begun, gate = threading.Event(), threading.Event()
 
     @task
     def held():
-        gate.wait(5)
+        begun.set()
+        gate.wait(20)
         return "held"
 
     @flow
     def works():
         quick, slow = add.submit(1), held.submit()
+        quick.wait(20)
+        assert begun.wait(20)
         done, not_done = wait([quick, slow], timeout=0.05)
         assert (done, not_done) == ({quick}, {slow})
         with pytest.raises(TimeoutError):
