@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headgate import settings
-from headgate.core import runs, states
+from headgate.core import errors, runs, states
 from headgate.futures import FlowRunFuture, Future
 
 if TYPE_CHECKING:
@@ -138,9 +138,28 @@ class _Watcher:
             threading.Thread(target=self._run, name="headgate-wait", daemon=True).start()
 
     def _run(self) -> None:
+        """Follow until nobody waits any more, whatever becomes of the server meanwhile."""
+        import tenacity  # only who waits pays
+
+        for attempt in tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(errors.HeadgateError),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=5.0),
+            reraise=True,
+        ):
+            with attempt:
+                if attempt.retry_state.attempt_number > 1:
+                    # What is missed, or no longer in the journal, is in the runs themselves.
+                    for future in list(self._waiting.values()):
+                        self._look_at(future)
+                self._follow()
+
+    def _follow(self) -> None:
         from headgate.client.orchestration import get_client
 
         with self._lock:
+            if not self._waiting:
+                self._is_running = False
+                return
             first = min(future.known_revision for future in self._waiting.values())
         with get_client(sync_client=True, api_url=self._api_url) as client:
             ends = client.watch(

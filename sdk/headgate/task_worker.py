@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["TaskWorker", "aserve", "serve"]
 
 DEFAULT_LIMIT = 10
+#: What no limit means: each run under way has a thread.
+LIMIT_MAX = 1_000
 
 
 class TaskWorker:
@@ -31,7 +33,7 @@ class TaskWorker:
 
     Args:
         *tasks: The tasks.
-        limit: How many at most at once; None: as many as there are.
+        limit: How many at most at once; None: 1,000.
         name: For people. Default: one that is made up.
         print_messages: Whether to say what happens.
 
@@ -145,7 +147,7 @@ class TaskWorker:
             pools=[background.POOL],
             queues=list(self._served),
             name=self.name,
-            limit=self.limit or 1_000,
+            limit=self.limit or LIMIT_MAX,
             write=print if self._print_messages else None,
             open_executor=open_executor,
         )
@@ -178,7 +180,7 @@ def serve(
 
     Args:
         *tasks: The tasks.
-        limit: How many at most at once; None: no limit.
+        limit: How many at most at once; None: 1,000.
         status_server_port: A port of this machine on which ``GET /status`` answers what is served
             and how much is under way, and ``GET /health``. Default: none.
         timeout: Stop after so many seconds. Default: never.

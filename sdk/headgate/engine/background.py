@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headgate.core import deployments, errors, runs
 from headgate.core.ids import new_id
-from headgate.engine import effects, shipping, task_engine
+from headgate.engine import effects, process, shipping, task_engine
 from headgate.flows import Flow
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ __all__ = ["ServedTask", "deployment_of", "name_of", "queue_of", "store", "submi
 POOL = "default"
 #: A call whose text is longer goes to the result storage.
 TEXT_CHARACTERS_MAX = 200_000
+#: How long such a call is kept: as long as a run that nobody takes.
+KEPT_FOR = datetime.timedelta(days=90)
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -129,7 +131,8 @@ def _text_of(task: Task[..., Any], call: Call) -> str | dict[str, str]:
 
     store = ResultStore(serializer="pickle", cache_result_in_memory=False)
     key = f"background-{call.task_run_id}"
-    store.write(tuple(call), key=key)
+    # Not deleted when it is read: another attempt of the run reads it again.
+    store.write(tuple(call), key=key, expiration=process.clock.now() + KEPT_FOR)
     return {"storage_key": key}
 
 

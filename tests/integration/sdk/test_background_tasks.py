@@ -154,3 +154,22 @@ def test_a_flow_may_leave_all_its_tasks_to_those_who_serve_them(worker: TaskWork
 
 def test_a_map_may_be_left_to_those_who_serve_the_task(worker: TaskWorker):
     assert add.map([1, 2], deferred=True).result() == [3, 4]
+
+
+def test_who_waits_hears_of_the_end_though_the_server_was_away(
+    worker: TaskWorker, monkeypatch: pytest.MonkeyPatch
+):
+    watch = vars(SyncHeadgateClient)["watch"]
+    away: list[int] = []
+
+    def stumble(self: SyncHeadgateClient, **options):
+        if not away:
+            away.append(1)
+            raise errors.Unavailable("The server is away.")
+        return watch.__get__(self, type(self))(**options)
+
+    monkeypatch.setattr(SyncHeadgateClient, "watch", stumble)
+    ended = threading.Event()
+    add.delay(1).add_done_callback(lambda _future: ended.set())
+    assert ended.wait(20)
+    assert away
