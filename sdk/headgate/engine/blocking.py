@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-__all__ = ["Place", "occupy", "released"]
+__all__ = ["Place", "has_place", "occupy", "released"]
 
 
 class Place(Protocol):
@@ -35,6 +35,11 @@ def occupy(place: Place | None) -> Generator[None]:
         yield
     finally:
         _local.place = before
+
+
+def has_place() -> bool:
+    """Say whether this thread has a place to give away."""
+    return _local.place is not None
 
 
 @contextlib.contextmanager

@@ -18,6 +18,8 @@ from typing import Any, cast
 __all__ = ["of_call"]
 
 _DIGEST_BYTES = 20
+#: Up to here one update of a copy is quicker than two updates.
+_COPIED_BYTES_MAX = 4_096
 #: How deep values are looked into; what is deeper counts by its type.
 _DEPTH_MAX = 200
 _SEQUENCES: Mapping[type, bytes] = {list: b"l", tuple: b"t"}
@@ -55,8 +57,11 @@ class _Feeder:
 
     def bytes(self, tag: bytes, data: bytes) -> None:
         """Feed bytes."""
-        self.hash.update(b"%s%d:" % (tag, len(data)))
-        self.hash.update(data)
+        if len(data) <= _COPIED_BYTES_MAX:
+            self.hash.update(b"%s%d:%s" % (tag, len(data), data))
+        else:
+            self.hash.update(b"%s%d:" % (tag, len(data)))
+            self.hash.update(data)
 
     def value(self, value: Any) -> None:
         """Feed any value."""

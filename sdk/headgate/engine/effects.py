@@ -187,6 +187,8 @@ class Wait:
             return self.future.result()
         if self._make_way is not None:
             self._make_way()
+        if not blocking.has_place():
+            return self.future.result(self.timeout_seconds)
         with blocking.released():
             return self.future.result(self.timeout_seconds)
 

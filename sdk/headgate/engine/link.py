@@ -28,6 +28,8 @@ __all__ = ["Connect", "Link", "Stream"]
 SDK = f"headgate-python/{__version__}"
 #: How long an item may wait for others to travel with, when nobody waits for it.
 LINGER_SECONDS = 0.001
+#: The same for what follows something awaited: step by step, more will be awaited at once.
+STEP_LINGER_SECONDS = 0.005
 #: How long the answer to Open may take.
 OPEN_SECONDS = 20.0
 #: Errors that trying again may mend.
@@ -99,6 +101,9 @@ class Link:
         self._to_open: deque[outboxes.Outbox] = deque()
         self._session_id = self._resume_token = ""
         self._beat_interval_seconds, self._ttl_seconds = 5.0, 30.0
+        #: By the loop's clock: when a frame was sent last, and when one came last.
+        self._last_sent = self._last_heard = 0.0
+        self._is_beat_due = False
         self._window = Window()
         self._was_connected = False
         #: Streams in a row that broke as soon as they were open.
@@ -342,22 +347,52 @@ class Link:
                 problem = problem or error
             sender.cancel()
 
+        async def watch() -> None:
+            nonlocal problem
+            try:
+                await self._keep_time()
+            except errors.HeadgateError as error:
+                problem = problem or error
+                receiver.cancel()
+                sender.cancel()
+
+        self._last_sent = self._last_heard = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as tasks:
+            watcher = tasks.create_task(watch())
             sender = tasks.create_task(send())
             receiver = tasks.create_task(receive())
+            await asyncio.wait((sender, receiver))
+            watcher.cancel()
         if problem is not None:
             raise problem
         return delay
 
-    async def _receive(self, stream: Stream) -> float:
+    async def _keep_time(self) -> None:
+        """Have a beat sent where nothing else was; notice silence. One timer, not one per frame.
+
+        Raises:
+            Unavailable: The server was silent for too long.
+        """
+        loop = asyncio.get_running_loop()
         while True:
-            try:
-                # Beats are answered, so silence means that nobody is there.
-                async with asyncio.timeout(self._ttl_seconds):
-                    event = await stream.read()
-            except TimeoutError:
+            now = loop.time()
+            # Beats are answered, so silence means that nobody is there.
+            silence = self._last_heard + self._ttl_seconds - now
+            if silence <= 0:
                 msg = f"The server was silent for {self._ttl_seconds:g} s."
-                raise errors.Unavailable(msg) from None
+                raise errors.Unavailable(msg)
+            beat = self._last_sent + self._beat_interval_seconds - now
+            if beat <= 0:
+                self._is_beat_due = True
+                self._wake_event.set()
+                beat = self._beat_interval_seconds
+            await asyncio.sleep(min(silence, beat))
+
+    async def _receive(self, stream: Stream) -> float:
+        clock = asyncio.get_running_loop().time
+        while True:
+            event = await stream.read()
+            self._last_heard = clock()
             if event is None:
                 return 0.0 if self._stopping else LINGER_SECONDS
             if isinstance(event, frames.GoAway):
@@ -366,6 +401,9 @@ class Link:
             self._handle(event)
 
     def _handle(self, event: frames.Event) -> None:
+        if isinstance(event, frames.Committed):
+            self._on_committed(event)
+            return
         if isinstance(event, frames.SessionOpened):
             self._on_opened(event)
             return
@@ -373,15 +411,8 @@ class Link:
             return
         outbox = self._outboxes.get(event.flow_run_id)
         if outbox is None:
-            # The last acknowledgements of a run that is closed here.
-            if isinstance(event, frames.Committed):
-                self._free(event.flow_run_id, event.seq)
             return
         match event:
-            case frames.Committed():
-                outbox.commit_items(event.seq)
-                self._free(event.flow_run_id, event.seq)
-                self._forget_if_closed(outbox)
             case frames.LogsCommitted():
                 outbox.commit_logs(event.seq)
                 self._free("log:" + event.flow_run_id, event.seq)
@@ -391,9 +422,18 @@ class Link:
                 self._free(event.flow_run_id, event.seq)
                 self._forget_if_closed(outbox)
             case frames.RunRefused():
-                self._refuse(outbox, event.error)
+                if not _is_of_former_lease(event.error, outbox.fencing_token):
+                    self._refuse(outbox, event.error)
             case _:
                 outbox.on_control(event)
+
+    def _on_committed(self, event: frames.Committed) -> None:
+        outbox = self._outboxes.get(event.flow_run_id)
+        # None: the last acknowledgements of a run that is closed here.
+        self._free(event.flow_run_id, event.seq)
+        if outbox is not None:
+            outbox.commit_items(event.seq)
+            self._forget_if_closed(outbox)
 
     def _forget_if_closed(self, outbox: outboxes.Outbox) -> None:
         if outbox.is_closed and outbox.is_settled:
@@ -430,17 +470,9 @@ class Link:
 
     async def _send(self, stream: Stream) -> None:
         loop = asyncio.get_running_loop()
-        last_sent, beat = loop.time(), 0
+        beat = 0
         while True:
-            due = last_sent + self._beat_interval_seconds - loop.time()
-            try:
-                async with asyncio.timeout(max(due, 0.0)):
-                    await self._wake_event.wait()
-            except TimeoutError:
-                beat += 1
-                await stream.write(frames.encode_beat(beat))
-                last_sent = loop.time()
-                continue
+            await self._wake_event.wait()
             self._wake_event.clear()
             if self._lingering is not None:
                 # What was to wait for others travels now; what comes next waits anew.
@@ -449,11 +481,16 @@ class Link:
             self._signalled = False
             self._is_awaited = False
             if await self._send_what_is_ready(stream):
-                last_sent = loop.time()
+                self._last_sent = loop.time()
+            elif self._is_beat_due:
+                beat += 1
+                await stream.write(frames.encode_beat(beat))
+                self._last_sent = loop.time()
+            self._is_beat_due = False
             if self._is_awaited and self._lingering is None:
                 # Step by step: what is recorded next need not wake this thread to be seen.
                 self._signalled = True
-                self._lingering = loop.call_later(LINGER_SECONDS, self._wake_event.set)
+                self._lingering = loop.call_later(STEP_LINGER_SECONDS, self._wake_event.set)
             if self._is_done():
                 await stream.write(frames.encode_close())
                 await stream.finish()
@@ -461,10 +498,6 @@ class Link:
 
     async def _send_what_is_ready(self, stream: Stream) -> bool:
         sent = False
-        if self._to_open:
-            opening = [self._to_open.popleft() for _ in range(len(self._to_open))]
-            await stream.write(frames.encode_open(o.cursor for o in opening))
-            sent = True
         waiting: list[outboxes.Outbox] = []
         while self._ready:
             outbox = self._ready.popleft()
@@ -480,6 +513,11 @@ class Link:
                 waiting.append(outbox)
         # The window is full; an acknowledgement wakes the sender again.
         self._ready.extend(waiting)
+        # Last: a run that is claimed anew still has log lines of its former lease to tell.
+        if self._to_open:
+            opening = [self._to_open.popleft() for _ in range(len(self._to_open))]
+            await stream.write(frames.encode_open(o.cursor for o in opening))
+            sent = True
         return sent
 
     async def _send_batch(self, stream: Stream, outbox: outboxes.Outbox, room: int) -> bool:
@@ -494,7 +532,7 @@ class Link:
                 await stream.write(part.frame)
             sent = True
         # After the items: a run must be there before its lines.
-        if (lines := outbox.take_logs(room)) is not None:
+        if outbox.has_logs and (lines := outbox.take_logs(room)) is not None:
             frame = frames.encode_logs(run_id, token, lines.first_seq, lines.records)
             last = lines.first_seq + len(lines.records) - 1
             self._window.send("log:" + run_id, last, len(lines.records), frame.ByteSize())
@@ -506,6 +544,11 @@ class Link:
         self.failure = error
         for outbox in list(self._outboxes.values()):
             outbox.fail(error)
+
+
+def _is_of_former_lease(error: errors.ControlPlaneError, fencing_token: int) -> bool:
+    """Say whether it is about what was sent before this process took the run up again."""
+    return isinstance(error, errors.LeaseFenced) and 0 < error.token != fencing_token
 
 
 def _logger() -> logging.Logger:

@@ -290,6 +290,11 @@ class Outbox:
         return bool(self._items.inbox)
 
     @property
+    def has_logs(self) -> bool:
+        """Whether there are log lines to send."""
+        return bool(self._logs.inbox)
+
+    @property
     def cursor(self) -> frames.Cursor:
         """The run, and how far it has come."""
         return frames.Cursor(

@@ -18,6 +18,7 @@ from headgate import states
 from headgate.codec.session import Reported, TaskRunCreated
 from headgate.core import errors, retries
 from headgate.core.ids import new_id
+from headgate.core.states import Payload
 from headgate.engine import (
     effects,
     hooks,
@@ -441,9 +442,12 @@ class TaskCall:
             context.flow.lineage.add(value, context.id)
         if context.transaction is not None:
             return (yield from self._commit(value))
-        durable = context.flow is not None and context.flow.calls is not None
-        if self._return_state or task.on_completion_hooks or durable:
+        calls = None if context.flow is None else context.flow.calls
+        if self._return_state or task.on_completion_hooks or isinstance(value, Payload):
             return (yield from self._end(states.Completed(data=value)))
+        if calls is not None:
+            yield from calls.keep_result(context, value)
+            return value
         self._recorder.record(
             Reported(context.id, _COMPLETED, "Completed", new_id(), process.clock.now())
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import anyio
 
@@ -103,7 +103,8 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
             return
         if await run.receive(batch):
             self.start(run.work)
-        await self._room()
+        if self._is_far_ahead:
+            await self._room()
 
     async def _receive_logs(self, batch: frames.LogBatch) -> None:
         run = await self._run_of(batch)
@@ -111,25 +112,33 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
             return
         if run.receive_logs(batch):
             self.start(run.work_logs)
-        await self._room()
+        if self._is_far_ahead:
+            await self._room()
+
+    @property
+    def _is_far_ahead(self) -> bool:
+        settings = self._context.settings
+        return (
+            self._items_ahead > 2 * settings.window_items
+            or self._bytes_ahead > 2 * settings.window_bytes
+        )
 
     async def _room(self) -> None:
         """Read no further while an engine is far ahead of what is committed."""
-        settings = self._context.settings
-        while (
-            self._items_ahead > 2 * settings.window_items
-            or self._bytes_ahead > 2 * settings.window_bytes
-        ):
+        while self._is_far_ahead:
             self._progress = anyio.Event()
             await self._progress.wait()
 
     async def settle(self) -> None:
         """Write what was received; when the process ends in order, end its session."""
-        while any(not run.idle for run in self._runs.values()):
-            self._progress = anyio.Event()
-            await self._progress.wait()
+        await self._written_out(self._runs.values())
         if self._closing and self._session is not None:
             await self._end_session(self._session)
+
+    async def _written_out(self, runs: Collection[EngineRun]) -> None:
+        while any(not run.idle for run in runs):
+            self._progress = anyio.Event()
+            await self._progress.wait()
 
     def go_away(self, reconnect_after_seconds: float, reason: str) -> None:
         """Tell the engine to come again later, and end the stream in order."""
@@ -244,6 +253,8 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
         heard = self._context.hub.heard
         token = cursor.fencing_token
         if cursor.claim:
+            # The log lines of its former lease come before it is fenced off.
+            await self._written_out([run for run in (self._runs.get(id),) if run is not None])
             try:
                 token = await self._claim(id)
             except (errors.NotFound, errors.FailedPrecondition) as error:

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar, TypeVarTuple
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from headgate.core.clock import Clock
@@ -104,9 +103,14 @@ class Outbox(Generic[OutT]):
         self._taken.set()
         return frames
 
+    @property
+    def is_full(self) -> bool:
+        """Whether too many frames are on their way."""
+        return len(self._frames) >= OUTBOX_FRAMES_MAX
+
     async def room(self) -> None:
         """Wait until not too many frames are on their way: a slow reader is slowed."""
-        while len(self._frames) >= OUTBOX_FRAMES_MAX:
+        while self.is_full:
             self._taken.clear()
             await self._taken.wait()
 
@@ -124,6 +128,7 @@ class LiveStream(Generic[InT, OutT]):
         self.outbox: Outbox[OutT] = Outbox()
         self.ended = anyio.Event()
         self._written = anyio.Event()
+        self._cut_off = False
         self._clock = clock
         self._settings = settings
         self._failure: HeadgateError | None = None
@@ -186,6 +191,8 @@ class LiveStream(Generic[InT, OutT]):
             self._cancel(self._tasks)
 
     def _cancel(self, tasks: TaskGroup) -> None:
+        self._cut_off = True
+        self.outbox.close()
         self._writing.deadline = anyio.current_time() + LAST_FRAME_SECONDS
         tasks.cancel_scope.cancel()
 
@@ -211,7 +218,8 @@ class LiveStream(Generic[InT, OutT]):
     async def _read_all(self, read: Callable[[], Awaitable[InT | None]]) -> None:
         with self._reading:
             while not self._finishing:
-                await self.outbox.room()
+                if self.outbox.is_full:
+                    await self.outbox.room()
                 frame = await read()
                 if frame is None:
                     return
@@ -219,11 +227,14 @@ class LiveStream(Generic[InT, OutT]):
                 await self.receive(frame)
 
     async def _write_all(self, write: Callable[[OutT], Awaitable[None]]) -> None:
-        while frames := await self.outbox.take():
-            for frame in frames:
-                with anyio.CancelScope(shield=True) as self._writing:
+        # Cancelled between frames only, so it looks for the end itself. A shield for each frame
+        # would take as long as writing it.
+        with anyio.CancelScope(shield=True) as self._writing:
+            while not self._cut_off and (frames := await self.outbox.take()):
+                for frame in frames:
                     await write(frame)
-                await anyio.lowlevel.checkpoint_if_cancelled()
+                    if self._cut_off:
+                        return
         self._written.set()
 
     async def _watch_silence(self) -> None:

@@ -41,6 +41,7 @@ from headgate_server.storage.kinds.run_inputs import RunInputs
 from headgate_server.storage.kinds.variables import Variables
 from headgate_server.storage.records import (
     Appended,
+    AppendOutcome,
     AppendRefused,
     Commit,
     DeploymentFilter,
@@ -526,7 +527,24 @@ class Storage(Protocol):
         ...
 
     async def append(self, batch: RunAppend) -> Appended | AppendRefused:
-        """Store what an engine's stream brings; return after the COMMIT. The hot path."""
+        """Store what an engine's stream brings; return after the COMMIT."""
+        ...
+
+    def append_then(
+        self, batch: RunAppend, then: Callable[[AppendOutcome], None]
+    ) -> AppendOutcome | None:
+        """Store what an engine's stream brings; call back after the COMMIT. The hot path.
+
+        As ``append``, without a task that waits: that costs more than many a commit.
+
+        Args:
+            batch: What to store.
+            then: Called on the event loop, after this has returned None, with what became of the
+                batch. Must not raise.
+
+        Returns:
+            What became of the batch where it is committed already; ``then`` is not called.
+        """
         ...
 
     async def append_logs(self, batch: LogAppend) -> Appended | AppendRefused:

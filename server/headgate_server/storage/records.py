@@ -267,6 +267,16 @@ class AppendRefused:
     committed_seq: int
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failed:
+    """Something was not written, because of this."""
+
+    error: Exception
+
+
+AppendOutcome = Appended | AppendRefused | Failed
+
+
 @dataclasses.dataclass(slots=True, kw_only=True)
 class LogAppend:
     """Log lines of one run from an engine's stream, guarded like a RunAppend."""

@@ -1,6 +1,7 @@
 """What engines' streams bring: task runs, the journal and logs, in every storage alike."""
 
 import dataclasses
+import functools
 
 import anyio
 import pytest
@@ -11,8 +12,10 @@ from headgate.core.states import Payload, StateDetails, StateType
 from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.records import (
     Appended,
+    AppendOutcome,
     AppendRefused,
     Commit,
+    Failed,
     JournalFilter,
     LogAppend,
     LogFilter,
@@ -114,6 +117,33 @@ async def test_a_later_batch_changes_task_runs(storage: Storage, tasks: int) -> 
     revision = run.revision + tasks
     assert [dataclasses.replace(found, revision=0) for found in stored.items] == changed
     assert stored.items[-1].revision == revision + tasks
+
+
+async def test_who_does_not_wait_for_an_append_is_called_back(storage: Storage) -> None:
+    # On PostgreSQL the one that fails comes when psycopg would begin to prepare COMMIT.
+    run = await builders.engine_run(storage)
+    first = builders.batch(run, [builders.task_run(run)])
+    known_id = dataclasses.replace(first, seq_before=1, seq_after=2)
+    told: dict[int, AppendOutcome] = {}
+    heard = anyio.Event()
+
+    def tell(place: int, outcome: AppendOutcome) -> None:
+        told[place] = outcome
+        if len(told) == 3:
+            heard.set()
+
+    for place, batch in enumerate((first, first, known_id)):
+        outcome = storage.append_then(batch, functools.partial(tell, place))
+        if outcome is not None:  # it could be committed at once
+            tell(place, outcome)
+    await heard.wait()
+    appended, refused, failed = (told[place] for place in range(3))
+    assert appended == Appended(revision=run.revision + 1)
+    assert refused == AppendRefused(known=True, fencing_token=1, committed_seq=1)
+    assert isinstance(failed, Failed)
+    assert await storage.read(lambda t: t.task_runs.count(TaskRunFilter())) == [
+        StateCount(type="RUNNING", name="Running", count=1)
+    ]
 
 
 async def test_batches_are_guarded_by_token_and_sequence(storage: Storage) -> None:

@@ -13,6 +13,7 @@ from headgate.core.clock import ManualClock, SystemClock
 from headgate.core.runs import FlowRun
 from headgate_server.storage.records import Appended, Commit, JournalFilter
 from headgate_server.storage.sql import open_storage
+from headgate_server.storage.sql.announcements import CHANNEL, Presence
 from headgate_server.storage.sql.storage import SqlStorage
 from tests.contract.storage import builders
 
@@ -84,6 +85,37 @@ async def test_a_commit_is_heard_by_the_other_replica(
     flow = await builders.make_flow(first)
     run = await builders.store_run(first, builders.ready_run(flow))
     await ear.wait_for(lambda commit: commit == Commit(revision=run.revision, ready=True))
+
+
+async def test_a_replica_that_comes_hears_the_smallest_commits_of_one_that_was_alone(
+    postgres_database_url: str,
+) -> None:
+    first = replica(postgres_database_url)
+    await first.start()
+    database: Any = first._database
+    presence: Presence = database._presence
+    assert presence.is_likely
+    presence._until = 0.0  # as a while after the start, when nobody has said to be there
+    run = await builders.engine_run(first)
+    conninfo = sa.make_url(postgres_database_url).set(drivername="postgresql")
+    with psycopg.connect(conninfo.render_as_string(hide_password=False), autocommit=True) as heard:
+        heard.execute(f"LISTEN {CHANNEL}")
+        await first.append(builders.batch(run, [builders.task_run(run)]))
+        newest = (await builders.engine_run(first)).revision
+        told = [notice.payload.split()[1] for notice in heard.notifies(timeout=10, stop_after=1)]
+        assert told == [str(newest)]
+    assert not presence.is_likely
+    second = replica(postgres_database_url)
+    ear, of_the_first = Ear(second), Ear(first)
+    await second.start()
+    # Who hears of a new one has everybody look.
+    await of_the_first.wait_for(lambda commit: commit.ready and commit.logs)
+    assert presence.is_likely
+    appended = await first.append(builders.batch(run, [builders.task_run(run)], seq=1))
+    assert isinstance(appended, Appended)
+    await ear.wait_for(lambda commit: commit == Commit(revision=appended.revision))
+    await first.close()
+    await second.close()
 
 
 async def test_revisions_are_given_in_the_order_of_commits(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -13,6 +15,8 @@ from headgate.core.runs import RunKind, TaskRun
 from headgate.core.states import StateType, new_state
 from headgate_server.domain import recording
 from headgate_server.storage.records import (
+    AppendOutcome,
+    Failed,
     JournalEntry,
     LogFilter,
     PageRequest,
@@ -408,11 +412,12 @@ async def test_a_lost_database_ends_the_stream_and_loses_nothing(
         opened = await engine.open()
         run_id = await engine.start_run()
 
-        async def lost(batch: RunAppend) -> None:
-            raise errors.Unavailable("The database is away.")
+        def lost(batch: RunAppend, then: Callable[[AppendOutcome], None]) -> None:
+            failed = Failed(errors.Unavailable("The database is away."))
+            asyncio.get_running_loop().call_soon(then, failed)
 
         with monkeypatch.context() as patched:
-            patched.setattr(world.storage, "append", lost)
+            patched.setattr(world.storage, "append_then", lost)
             await engine.batch(run_id, 3, [create_task(task_id)])
             assert isinstance(await engine.end(), errors.Unavailable)
     async with wire.engine(world.channel) as engine:

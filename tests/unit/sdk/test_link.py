@@ -179,6 +179,30 @@ def test_a_fenced_run_takes_nothing_more_and_the_others_go_on(link: Link, server
     assert len(server.items["other"]) == 1
 
 
+def test_a_run_that_is_taken_up_again_is_not_ended_by_a_word_about_its_former_lease(
+    link: Link, server: FakeSession
+):
+    link.create_run("run").propose(a_state()).result(5)
+    again = link.open_run("run", 2)
+    again.opened.result(5)
+    server.say(frames.RunRefused("run", errors.LeaseFenced("run", 1, 2)))
+    again.record(report())
+    again.flush().result(5)
+    assert again.failure is None
+    server.say(frames.RunRefused("run", errors.LeaseFenced("run", 2, 3)))
+    eventually(lambda: again.failure)
+
+
+def test_the_last_log_lines_of_a_lease_are_sent_before_the_run_is_taken_up_again(
+    link: Link, server: FakeSession
+):
+    first = link.create_run("run")
+    first.propose(a_state()).result(5)
+    first.log(a_line("run", "the last words"))
+    link.claim_run("run").opened.result(5)
+    assert server.logs["run"] == ["the last words"]
+
+
 def test_a_run_that_was_fenced_meanwhile_is_told_on_resuming(link: Link, server: FakeSession):
     outbox = link.create_run("run")
     outbox.record(report())

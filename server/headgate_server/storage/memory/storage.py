@@ -31,8 +31,10 @@ from headgate_server.storage.memory.variables import MemoryVariables
 from headgate_server.storage.memory.work_pools import MemoryWorkPools
 from headgate_server.storage.records import (
     Appended,
+    AppendOutcome,
     AppendRefused,
     Commit,
+    Failed,
     LogAppend,
     RunAppend,
 )
@@ -97,6 +99,11 @@ class MemoryStorage:
             self._tables.rollback()
 
     async def write(self, change: Callable[[Transaction], T]) -> T:
+        value = self._change(change)
+        await asyncio.sleep(0)  # others get their turn, as with the real ones
+        return value
+
+    def _change(self, change: Callable[[Transaction], T]) -> T:
         self._tables.begin()
         try:
             value = change(MemoryTransaction(self._tables, self._clock.now()))
@@ -104,11 +111,23 @@ class MemoryStorage:
             self._tables.rollback()
             raise
         self._announce(self._tables.commit())
-        await asyncio.sleep(0)  # others get their turn, as with the real ones
         return value
 
     async def append(self, batch: RunAppend) -> Appended | AppendRefused:
         return await self.write(lambda _: self._append(batch))
+
+    def append_then(
+        self, batch: RunAppend, then: Callable[[AppendOutcome], None]
+    ) -> AppendOutcome | None:
+        asyncio.get_running_loop().call_soon(self._append_and_tell, batch, then)
+        return None
+
+    def _append_and_tell(self, batch: RunAppend, then: Callable[[AppendOutcome], None]) -> None:
+        try:
+            outcome = self._change(lambda _: self._append(batch))
+        except Exception as error:  # whatever it is, who waits is told
+            outcome = Failed(error)
+        then(outcome)
 
     async def append_logs(self, batch: LogAppend) -> Appended | AppendRefused:
         return await self.write(lambda transaction: self._append_logs(transaction, batch))

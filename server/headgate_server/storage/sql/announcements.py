@@ -1,4 +1,9 @@
-"""What replicas tell each other after a commit: PostgreSQL's LISTEN and NOTIFY."""
+"""What replicas tell each other after a commit: PostgreSQL's LISTEN and NOTIFY.
+
+An announcement costs as much as a small commit, and most servers have no replica beside them. So
+replicas also say that they are there, now and then, and who has heard of none for a while may keep
+its smallest commits to itself.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +36,11 @@ _RECONNECT_SECONDS_MAX = 5.0
 
 _NEWEST = "SELECT journal FROM heads"
 
+#: How long a replica counts as there after it was heard: three times what it takes it to say so.
+_PRESENT_SECONDS = 15.0
+#: How long those who are there may take to answer our first word.
+_ANSWER_SECONDS = 2.0
+
 
 def encode(commit: Commit, replica_id: str) -> str:
     """Return an announcement; which runs changed is left out, the journal tells."""
@@ -52,18 +62,54 @@ def decode(text: str, replica_id: str) -> Commit | None:
     )
 
 
+class Presence:
+    """Whether another replica may be there.
+
+    Args:
+        monotonic: Tells seconds that only grow.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        #: Who was heard, and until when they count as there.
+        self._heard: dict[str, float] = {}
+        self._until = monotonic() + _ANSWER_SECONDS
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether one was heard, or could have been."""
+        return self._monotonic() < self._until
+
+    def hear(self, replica_id: str) -> bool:
+        """Note that one was heard; returns whether it is new to us, and so we may be to it."""
+        now = self._monotonic()
+        self._until = now + _PRESENT_SECONDS
+        self._heard = {id: until for id, until in self._heard.items() if until > now}
+        is_new = replica_id not in self._heard
+        self._heard[replica_id] = self._until
+        return is_new
+
+
 class Announcements:
     """A thread that hears what other replicas committed; it reconnects by itself.
 
     Args:
         conninfo: How to connect.
         replica_id: Who we are.
+        presence: Told of other replicas.
         on_commit: Called in the thread.
     """
 
-    def __init__(self, conninfo: str, replica_id: str, on_commit: Callable[[Commit], None]) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        replica_id: str,
+        presence: Presence,
+        on_commit: Callable[[Commit], None],
+    ) -> None:
         self._conninfo = conninfo
         self._replica_id = replica_id
+        self._presence = presence
         self._on_commit = on_commit
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="headgate-listener", daemon=True)
@@ -89,17 +135,8 @@ class Announcements:
             try:
                 with self._connect() as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
-                    # Announcements may have been missed before: everybody looks.
-                    newest = connection.execute(_NEWEST).fetchone()
-                    revision = newest[0] if newest else 0
-                    self._on_commit(
-                        Commit(
-                            revision=revision,
-                            ready=True,
-                            logs=True,
-                            topics=frozenset({ALL_TOPICS}),
-                        )
-                    )
+                    # Announcements may have been missed before.
+                    self._look(connection)
                     wait = 0.1
                     self._hear(connection)
             except psycopg.Error:
@@ -109,13 +146,32 @@ class Announcements:
 
     def _hear(self, connection: psycopg.Connection[Any]) -> None:
         while not self._stopping.is_set():
+            self._say_hello(connection)
             for notice in connection.notifies(timeout=_LOOK_SECONDS):
                 if self._stopping.is_set():
                     return
-                if notice.payload:
-                    commit = decode(notice.payload, self._replica_id)
-                    if commit is not None:
-                        self._on_commit(commit)
+                commit = decode(notice.payload, self._replica_id) if notice.payload else None
+                if commit is None:
+                    continue
+                is_new = self._presence.hear(notice.payload.partition(" ")[0])
+                self._on_commit(commit)
+                if is_new:
+                    break  # it shall know of us at once, too
+            # What another one committed before it knew of us was not announced.
+            if self._presence.is_likely:
+                self._look(connection)
+
+    def _look(self, connection: psycopg.Connection[Any]) -> None:
+        """Have everybody look who waits for commits of others."""
+        newest = connection.execute(_NEWEST).fetchone()
+        revision = newest[0] if newest else 0
+        self._on_commit(
+            Commit(revision=revision, ready=True, logs=True, topics=frozenset({ALL_TOPICS}))
+        )
+
+    def _say_hello(self, connection: psycopg.Connection[Any]) -> None:
+        hello = encode(Commit(), self._replica_id)
+        connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, hello))
 
     def _connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from headgate.core import runs
+from headgate.core import errors, runs
 from headgate_server.storage.records import Appended, AppendRefused, LogAppend, RunAppend
 from headgate_server.storage.sql import json_text
 from headgate_server.storage.sql.driver import Cursors, RawRow, Rows
@@ -55,6 +55,13 @@ def fold(
     return rows, outcomes
 
 
+def fold_alone(batch: RunAppend) -> Rows:
+    """Make of a batch rows whose revisions count from 1, without a time: see ``commit_alone``."""
+    rows = Rows()
+    _fold_runs(rows, batch, revision=1, commit_time=0)
+    return rows
+
+
 def _fold(work: Work, rows: Rows, guard: _Guard | None, batch: Batch) -> Outcome:
     if guard is None:
         return AppendRefused(known=False, fencing_token=0, committed_seq=0)
@@ -68,12 +75,12 @@ def _fold(work: Work, rows: Rows, guard: _Guard | None, batch: Batch) -> Outcome
         _fold_logs(work, rows, batch)
         return Appended(revision=0)
     guard.seq = batch.seq_after
-    return Appended(revision=_fold_runs(work, rows, batch))
+    first, count = work.take_revisions(len(batch.entries)), len(batch.entries)
+    _fold_runs(rows, batch, revision=first, commit_time=to_micros(work.now()))
+    return Appended(revision=first + count - 1 if count else 0)
 
 
-def _fold_runs(work: Work, rows: Rows, batch: RunAppend) -> int:
-    revision = work.take_revisions(len(batch.entries))
-    commit_time = to_micros(work.now())
+def _fold_runs(rows: Rows, batch: RunAppend, *, revision: int, commit_time: int) -> None:
     flow_run_id = batch.flow_run_id
     add_line = rows.journal.append
     newest: dict[str, int] = {}
@@ -88,13 +95,15 @@ def _fold_runs(work: Work, rows: Rows, batch: RunAppend) -> int:
         revision += 1
     new, changed = rows.new_task_runs, rows.changed_task_runs
     for run in batch.new_task_runs:
+        if run.id in new:
+            # Of two streams in one group: written one by one, the second finds it there.
+            raise errors.AlreadyExists("task run", run.id)
         new[run.id] = task_run_row(run, newest.get(run.id, run.revision))
     for run in batch.changed_task_runs:
         row = task_run_row(run, newest.get(run.id, run.revision))
         # One that an earlier batch of this very group brought is not in the table yet.
         target = new if run.id in new else changed
         target[run.id] = row
-    return revision - 1 if batch.entries else 0
 
 
 def _fold_logs(work: Work, rows: Rows, batch: LogAppend) -> None:

@@ -38,6 +38,16 @@ class Database(Protocol):
         """Return a new connection for the committer, without a transaction of its own."""
         ...
 
+    def be_patient(self, connection: sa.Connection, *, patient: bool) -> bool:
+        """Say whether transactions of the writer, from now on, may wait: for a lock, for the disk.
+
+        New connections may. One that may not raises what means that it would have to.
+
+        Returns:
+            Whether it is so now; this database may be unable not to wait.
+        """
+        ...
+
     def connect_reader(self) -> sa.Connection:
         """Return a connection whose transactions are snapshots that cannot write."""
         ...

@@ -38,6 +38,15 @@ class Cursors(NamedTuple):
     log_seq: int
 
 
+class Guard(NamedTuple):
+    """What must hold of a flow run, that a batch of its stream may be stored."""
+
+    run_id: str
+    fencing_token: int
+    seq_before: int
+    seq_after: int
+
+
 class Turn(NamedTuple):
     """What is known when it is one's turn to write."""
 
@@ -66,7 +75,13 @@ class Rows:
 
 
 class Driver(Protocol):
-    """A kind of database, as the committer speaks to it."""
+    """A kind of database, as the committer speaks to it.
+
+    Attributes:
+        commits_alone: Whether ``commit_alone`` may do something.
+    """
+
+    commits_alone: bool
 
     def begin(self, connection: sa.Connection, run_ids: Collection[str]) -> Turn:
         """Begin a transaction, wait for one's turn, and read what appends are guarded by."""
@@ -88,6 +103,21 @@ class Driver(Protocol):
         self, connection: sa.Connection, rows: Rows | None, heads: Heads | None, commit: Commit
     ) -> None:
         """Store rows, if any, and the last numbers, if they moved; commit and announce it."""
+        ...
+
+    def commit_alone(self, connection: sa.Connection, guard: Guard, rows: Rows) -> int | None:
+        """Do all of a transaction at once, where the database gains by that.
+
+        Args:
+            connection: The connection, in no transaction.
+            guard: What must hold, and how far the run has come then.
+            rows: New and changed task runs and journal lines, at least one; their revisions
+                count from 1, and their commit time is left open.
+
+        Returns:
+            The revision before the first line; None where nothing was done, because the guard
+            does not hold, or because the rows are too many for that.
+        """
         ...
 
     def rollback(self, connection: sa.Connection) -> None:

@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from headgate.core import errors
-from headgate.core.clock import Clock
+from headgate.core.clock import Clock, SystemClock
 from headgate_server.storage.records import Commit
-from headgate_server.storage.sql.announcements import IMPATIENCE, Announcements
+from headgate_server.storage.sql.announcements import IMPATIENCE, Announcements, Presence
 from headgate_server.storage.sql.driver import Driver
-from headgate_server.storage.sql.postgresql_driver import NOW, PostgresqlDriver
+from headgate_server.storage.sql.one_statement import NOW
+from headgate_server.storage.sql.postgresql_driver import PostgresqlDriver
 from headgate_server.storage.sql.types import from_micros
 
 _CONNECT_TIMEOUT_SECONDS = 5
@@ -24,6 +25,12 @@ _CONNECT_TIMEOUT_SECONDS = 5
 #: A replica whose machine vanished must not keep its turn to write for longer than this.
 _WRITER_OPTIONS = "-c idle_in_transaction_session_timeout=15s -c tcp_user_timeout=15s"
 _READER_OPTIONS = "-c statement_timeout=60s"
+
+#: Statements of the writer are prepared when they are first executed. With psycopg's default, the
+#: fifth time, a statement that was to be prepared in a pipeline that failed before it counts as
+#: prepared from then on, and fails for ever: psycopg looks at what became of new ones only.
+_PREPARE_THRESHOLD = 0
+_PREPARED_MAX = 300
 
 
 class PostgresqlDatabase:
@@ -45,8 +52,12 @@ class PostgresqlDatabase:
             pool_size=1,
             # The committer begins and commits by itself, see driver.py.
             isolation_level="AUTOCOMMIT",
-            connect_args=_connect_args(_WRITER_OPTIONS),
+            connect_args={
+                **_connect_args(_WRITER_OPTIONS),
+                "prepare_threshold": _PREPARE_THRESHOLD,
+            },
         )
+        event.listen(self._writers, "connect", _keep_prepared)
         self._readers = sa.create_engine(
             self._url,
             pool_size=4,
@@ -55,7 +66,8 @@ class PostgresqlDatabase:
             connect_args=_connect_args(_READER_OPTIONS),
         )
         event.listen(self._readers, "connect", _set_read_only)
-        self.driver: Driver = PostgresqlDriver(clock, self._replica_id)
+        self._presence = Presence((clock or SystemClock()).monotonic)
+        self.driver: Driver = PostgresqlDriver(clock, self._replica_id, self._presence)
 
     def open(self) -> None:
         """Nothing to take hold of: replicas share it."""
@@ -67,6 +79,9 @@ class PostgresqlDatabase:
     def connect_writer(self) -> sa.Connection:
         return self._writers.connect()
 
+    def be_patient(self, connection: sa.Connection, *, patient: bool) -> bool:
+        return patient  # each answer of it comes over a socket
+
     def connect_reader(self) -> sa.Connection:
         return self._readers.connect()
 
@@ -77,7 +92,7 @@ class PostgresqlDatabase:
 
     def follow(self, on_commit: Callable[[Commit], None]) -> Callable[[], None]:
         conninfo = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        announcements = Announcements(conninfo, self._replica_id, on_commit)
+        announcements = Announcements(conninfo, self._replica_id, self._presence, on_commit)
         announcements.start()
         return announcements.stop
 
@@ -101,6 +116,10 @@ def _connect_args(options: str) -> dict[str, Any]:
         "options": options,
         **IMPATIENCE,
     }
+
+
+def _keep_prepared(connection: psycopg.Connection[Any], _: object) -> None:
+    connection.prepared_max = _PREPARED_MAX
 
 
 def _set_read_only(connection: psycopg.Connection[Any], _: object) -> None:

@@ -1,8 +1,9 @@
 """PostgreSQL's driver, for the committer: as few round trips as there can be.
 
 Statements that do not depend on each other's answers are sent together (libpq's pipeline
-mode). A commit that stores a few task runs takes two round trips: one to get the turn and
-what guards the appends, one for all the rest.
+mode). A commit that stores task runs takes two round trips: one to get the turn and what guards
+the appends, one for all the rest. Where it is of one run alone and stores a few, one statement
+does everything, in one round trip and half the time.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ from psycopg import sql
 
 from headgate.core.clock import Clock
 from headgate_server.storage.records import Commit
-from headgate_server.storage.sql import tables
-from headgate_server.storage.sql.announcements import CHANNEL, encode
-from headgate_server.storage.sql.driver import Cursors, Heads, RawRow, Rows, Turn
-from headgate_server.storage.sql.types import from_micros
+from headgate_server.storage.sql import one_statement, tables
+from headgate_server.storage.sql.announcements import CHANNEL, Presence, encode
+from headgate_server.storage.sql.driver import Cursors, Guard, Heads, RawRow, Rows, Turn
+from headgate_server.storage.sql.one_statement import NOW
+from headgate_server.storage.sql.types import from_micros, to_micros
 from headgate_server.storage.sql.updates import UPDATED_COLUMNS, update_values
 
 #: From so many rows on COPY is faster than INSERT. It cannot be part of a pipeline.
 _COPY_ROWS_MIN = 20
 
-#: The time by the database's clock, in microseconds.
-NOW = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
+#: What is stored by one statement has at most so many rows: each number of them is a statement of
+#: its own, to be prepared.
+_ALONE_ROWS_MAX = 8
 
 # To lock this row is to wait for one's turn. What is read after it is what the last one left.
 _TAKE_TURN = f"SELECT journal, logs, {NOW} FROM heads FOR UPDATE"
@@ -56,10 +59,14 @@ class PostgresqlDriver:
     Args:
         clock: What time it is; None to ask the database.
         replica_id: Who announces commits.
+        presence: Whether there is somebody to announce the smallest ones to.
     """
 
-    def __init__(self, clock: Clock | None, replica_id: str) -> None:
+    commits_alone = True
+
+    def __init__(self, clock: Clock | None, replica_id: str, presence: Presence) -> None:
         self._clock = clock
+        self._presence = presence
         self._replica_id = replica_id
         self._inserts = {name: _insert(table) for name, table in tables.METADATA.tables.items()}
         self._copies = {name: _copy(table) for name, table in tables.METADATA.tables.items()}
@@ -107,6 +114,18 @@ class PostgresqlDriver:
             if commit != Commit():
                 driver.execute(_NOTIFY, (CHANNEL, encode(commit, self._replica_id)))
             driver.execute("COMMIT")
+
+    def commit_alone(self, connection: sa.Connection, guard: Guard, rows: Rows) -> int | None:
+        counts = (len(rows.new_task_runs), len(rows.changed_task_runs), len(rows.journal))
+        if not rows.journal or sum(counts) > _ALONE_ROWS_MAX:
+            return None
+        teller = self._replica_id if self._presence.is_likely else None
+        now = None if self._clock is None else to_micros(self._clock.now())
+        text = one_statement.text(*counts, announced=teller is not None)
+        values = one_statement.values(guard, rows, now, teller)
+        cursor = psycopg.RawCursor(_driver(connection))
+        answer = cursor.execute(text, values).fetchone()
+        return None if answer is None else cast(int, answer[0])
 
     def rollback(self, connection: sa.Connection) -> None:
         driver = _driver(connection)

@@ -86,6 +86,14 @@ class SqliteDatabase:
     def connect_writer(self) -> sa.Connection:
         return self._writers.connect()
 
+    def be_patient(self, connection: sa.Connection, *, patient: bool) -> bool:
+        if self._full_sync:
+            return patient
+        seconds, pages = (_BUSY_TIMEOUT_SECONDS, _CHECKPOINT_PAGES) if patient else (0.0, 0)
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={int(seconds * 1000)}")
+        connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={pages}")
+        return True
+
     def connect_reader(self) -> sa.Connection:
         return self._readers.connect()
 

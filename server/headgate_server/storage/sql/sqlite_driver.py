@@ -11,21 +11,29 @@ import sqlalchemy as sa
 from headgate.core.clock import Clock
 from headgate_server.storage.records import Commit
 from headgate_server.storage.sql import tables
-from headgate_server.storage.sql.driver import Cursors, Heads, RawRow, Rows, Turn
+from headgate_server.storage.sql.driver import Cursors, Guard, Heads, RawRow, Rows, Turn
 from headgate_server.storage.sql.updates import UPDATED_COLUMNS, update_values
 
 _UPDATE_TASK_RUN = (
     f"UPDATE task_runs SET {','.join(f'{name}=?' for name in UPDATED_COLUMNS)} WHERE id=?"
 )
+_HEADS = "SELECT journal, logs FROM heads"
 _CURSORS = "SELECT id, fencing_token, committed_seq, committed_log_seq FROM flow_runs WHERE id"
+#: Both at once, where one run writes alone: each statement takes as long as its work.
+_HEADS_AND_CURSORS = (
+    "SELECT journal, logs, f.id, fencing_token, committed_seq, committed_log_seq"
+    " FROM heads LEFT JOIN flow_runs AS f ON f.id=?"
+)
 #: Few sizes, so that the driver keeps the statements prepared; the largest stays far below the
 #: 32,766 values that a statement may have.
-_ROWS_PER_STATEMENT = (512, 64, 8, 1)
+_ROWS_PER_STATEMENT = (512, 64, 8, 2, 1)
 _SET_CURSORS = "UPDATE flow_runs SET committed_seq=?, committed_log_seq=? WHERE id=?"
 
 
 class SqliteDriver:
     """See :class:`headgate_server.storage.sql.driver.Driver`."""
+
+    commits_alone = False  # each statement is answered at once
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -34,11 +42,13 @@ class SqliteDriver:
     def begin(self, connection: sa.Connection, run_ids: Collection[str]) -> Turn:
         execute = _driver(connection).execute
         execute("BEGIN IMMEDIATE")
-        heads = Heads(*execute("SELECT journal, logs FROM heads").fetchone())
-        found: Iterable[Sequence[object]] = ()
         if len(run_ids) == 1:  # most often
-            found = execute(f"{_CURSORS}=?", tuple(run_ids))
-        elif run_ids:
+            journal, logs, *cursors = execute(_HEADS_AND_CURSORS, tuple(run_ids)).fetchone()
+            known = [Cursors(*cursors)] if cursors[0] is not None else []
+            return Turn(Heads(journal, logs), self._clock.now(), known)
+        heads = Heads(*execute(_HEADS).fetchone())
+        found: Iterable[Sequence[object]] = ()
+        if run_ids:
             marks = ",".join("?" * len(run_ids))
             found = execute(f"{_CURSORS} IN ({marks})", tuple(run_ids))
         return Turn(heads, self._clock.now(), [Cursors(*row) for row in found])
@@ -65,7 +75,9 @@ class SqliteDriver:
             self.insert(connection, tables.journal, rows.journal)
         if rows.logs:
             self.insert(connection, tables.logs, rows.logs)
-        if rows.cursors:
+        if len(rows.cursors) == 1:
+            _driver(connection).execute(_SET_CURSORS, rows.cursors[0])
+        elif rows.cursors:
             _driver(connection).executemany(_SET_CURSORS, rows.cursors)
 
     def commit(
@@ -77,6 +89,9 @@ class SqliteDriver:
         if heads is not None:
             execute("UPDATE heads SET journal=?, logs=?", (heads.journal, heads.logs))
         execute("COMMIT")
+
+    def commit_alone(self, connection: sa.Connection, guard: Guard, rows: Rows) -> int | None:
+        return None
 
     def rollback(self, connection: sa.Connection) -> None:
         driver = _driver(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -12,8 +13,10 @@ from headgate.core.deployments import WorkPool, WorkQueue
 from headgate_server.storage.interface import Transaction
 from headgate_server.storage.records import (
     Appended,
+    AppendOutcome,
     AppendRefused,
     Commit,
+    Failed,
     LogAppend,
     RunAppend,
 )
@@ -22,6 +25,8 @@ from headgate_server.storage.sql.committer import Command, Committer, Settled, c
 from headgate_server.storage.sql.database import Database
 from headgate_server.storage.sql.transaction import SqlTransaction
 from headgate_server.storage.sql.work import Work
+
+_log = logging.getLogger("headgate.server.storage")
 
 T = TypeVar("T")
 
@@ -80,17 +85,30 @@ class SqlStorage:
 
     async def write(self, change: Callable[[Transaction], T]) -> T:
         future: asyncio.Future[T] = self._running_loop().create_future()
-        self._committer.submit(Command(future, change=change))
+        self._committer.submit(Command(functools.partial(_resolve, future), change=change))
         return await future
 
     async def append(self, batch: RunAppend) -> Appended | AppendRefused:
-        future: asyncio.Future[Appended | AppendRefused] = self._running_loop().create_future()
-        self._committer.submit(Command(future, batch=batch))
-        return await future
+        return await self._append(batch)
+
+    def append_then(
+        self, batch: RunAppend, then: Callable[[AppendOutcome], None]
+    ) -> AppendOutcome | None:
+        loop = self._running_loop()
+        done = self._committer.write_at_once(batch)
+        if done is None:
+            self._committer.submit(Command(then, batch=batch))
+            return None
+        outcome, commit = done
+        loop.call_soon(self._announce, commit)
+        return outcome
 
     async def append_logs(self, batch: LogAppend) -> Appended | AppendRefused:
+        return await self._append(batch)
+
+    async def _append(self, batch: RunAppend | LogAppend) -> Appended | AppendRefused:
         future: asyncio.Future[Appended | AppendRefused] = self._running_loop().create_future()
-        self._committer.submit(Command(future, batch=batch))
+        self._committer.submit(Command(functools.partial(_resolve, future), batch=batch))
         return await future
 
     def listen(self, on_commit: Callable[[Commit], None]) -> Callable[[], None]:
@@ -140,17 +158,14 @@ class SqlStorage:
 
     def _deliver(self, settled: Sequence[Settled], commits: Sequence[Commit]) -> None:
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._resolve, settled, commits)
+        self._loop.call_soon_threadsafe(self._tell, settled, commits)
 
-    def _resolve(self, settled: Sequence[Settled], commits: Sequence[Commit]) -> None:
-        for one in settled:
-            future: asyncio.Future[Any] = one.command.future
-            if future.done():
-                continue  # its caller was cancelled
-            if one.error is None:
-                future.set_result(one.value)
-            else:
-                future.set_exception(one.error)
+    def _tell(self, settled: Sequence[Settled], commits: Sequence[Commit]) -> None:
+        for command, outcome in settled:
+            try:
+                command.then(outcome)
+            except Exception:  # a mistake of one must not keep the others waiting
+                _log.exception("Somebody failed over what became of a write")
         for commit in commits:
             self._announce(commit)
 
@@ -166,6 +181,15 @@ class SqlStorage:
 
 
 _NOTHING = Commit()
+
+
+def _resolve(future: asyncio.Future[Any], outcome: Any) -> None:
+    if future.done():
+        return  # its caller was cancelled
+    if isinstance(outcome, Failed):
+        future.set_exception(outcome.error)
+    else:
+        future.set_result(outcome)
 
 
 def _make_readers() -> concurrent.futures.ThreadPoolExecutor:
