@@ -19,6 +19,8 @@ from headgate_runner.executors import interface, process, spawn
 
 #: How long the last words to the server may take.
 _FAREWELL_SECONDS_MAX = 5.0
+#: Of the runs of a lost runner, the hooks of so many are called at once.
+_HOOKS_AT_ONCE = 4
 
 OpenExecutor = Callable[[str], AbstractAsyncContextManager[interface.Executor]]
 
@@ -84,6 +86,9 @@ class Runner:
         self._logs = output.LogBuffer(self._store_logs, self._time)
         self._client: orchestration.HeadgateClient | None = None
         self._watched: dict[lease.Held, supervisor.Supervisor] = {}
+        #: Runs of lost runners whose hooks are called, or wait for that.
+        self._hooks_asked = 0
+        self._hooks_at_once = anyio.Semaphore(_HOOKS_AT_ONCE)
         self._trouble = ""
         self._one_ended = anyio.Event()
         self._stop_asked = anyio.Event()
@@ -173,7 +178,7 @@ class Runner:
         scope.cancel()
 
     async def _idle(self) -> None:
-        while self._watched:
+        while self._watched or self._hooks_asked:
             self._one_ended = anyio.Event()
             await self._one_ended.wait()
 
@@ -219,19 +224,37 @@ class Runner:
 
     async def _call_hooks(self, job: jobs.Job) -> None:
         """Call the hooks of a flow whose own process did not come to it."""
-        assert self._executor is not None
         with anyio.move_on_after(defaults.HOOKS_SECONDS_MAX):
             # The hooks are told the state that the release leads to.
             await self._stream.released(job.held)
-            caller = supervisor.Supervisor(
-                job,
-                executor=self._executor,
-                logs=self._logs,
-                echo=self._report.line,
-                on_start=_unheard,
-                work=interface.Work.HOOKS,
-            )
-            await caller.run()
+            await self._run_hooks(job)
+
+    def call_hooks(self, job: jobs.Job) -> None:
+        """Call the hooks of a run whose own runner is lost."""
+        assert self._tasks is not None
+        self._hooks_asked += 1
+        self._tasks.start_soon(self._call_lost_hooks, job)
+
+    async def _call_lost_hooks(self, job: jobs.Job) -> None:
+        try:
+            async with self._hooks_at_once:
+                with anyio.move_on_after(defaults.HOOKS_SECONDS_MAX):
+                    await self._run_hooks(job)
+        finally:
+            self._hooks_asked -= 1
+            self._one_ended.set()
+
+    async def _run_hooks(self, job: jobs.Job) -> None:
+        assert self._executor is not None
+        caller = supervisor.Supervisor(
+            job,
+            executor=self._executor,
+            logs=self._logs,
+            echo=self._report.line,
+            on_start=_unheard,
+            work=interface.Work.HOOKS,
+        )
+        await caller.run()
 
     def cancel(self, flow_run_id: str, *, grace_seconds: float | None, reason: str) -> None:
         """Stop a run that somebody has cancelled."""

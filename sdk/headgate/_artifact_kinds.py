@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
+from headgate._explaining import explained_class
 from headgate.core import errors
 from headgate.core.artifacts import KEY_RULE, is_key
 
@@ -43,6 +44,7 @@ class _Fields(TypedDict):
     task_run_id: str | None
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class Artifact:
     """Something to show.
@@ -171,6 +173,7 @@ class Artifact:
         }
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class LinkArtifact(Artifact):
     """A link.
@@ -186,9 +189,11 @@ class LinkArtifact(Artifact):
 
     def format(self) -> str:
         """Return the link as Markdown."""
+        _text(self.link, "link")
         return f"[{self.link_text or self.link}]({self.link})"
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class MarkdownArtifact(Artifact):
     """A text.
@@ -202,9 +207,10 @@ class MarkdownArtifact(Artifact):
 
     def format(self) -> str:
         """Return the text."""
-        return self.markdown
+        return _text(self.markdown, "markdown")
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class TableArtifact(Artifact):
     """A table.
@@ -227,6 +233,7 @@ class TableArtifact(Artifact):
         return json.dumps(_finite(self.table), default=str, allow_nan=False)
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class ProgressArtifact(Artifact):
     """How far something has come.
@@ -243,6 +250,7 @@ class ProgressArtifact(Artifact):
         return percent(self.progress)
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class ImageArtifact(Artifact):
     """A picture that everybody who looks can reach.
@@ -256,7 +264,13 @@ class ImageArtifact(Artifact):
 
     def format(self) -> str:
         """Return where the picture is."""
-        return self.image_url
+        return _text(self.image_url, "image_url")
+
+
+def _text(value: Any, option: str) -> str:
+    if not isinstance(value, str):
+        raise errors.InvalidArgument.of(option, f"is {value!r}; use a text.")
+    return value
 
 
 def _executing() -> tuple[str | None, str | None]:
@@ -266,7 +280,7 @@ def _executing() -> tuple[str | None, str | None]:
     task = context.TaskRunContext.get()
     if task is not None:
         return task.flow_run.id if task.flow_run else None, task.id
-    flow = context.FlowRunContext.get()
+    flow = context.current_flow()
     return (flow.flow_run.id, None) if flow is not None else (None, None)
 
 

@@ -21,5 +21,5 @@ def in_event_loop() -> bool:
     run = contexts.TaskRunContext.get()
     if run is not None:
         return bool(run.task.isasync)
-    run = contexts.FlowRunContext.get()
+    run = contexts.current_flow()
     return run is None or bool(run.flow.isasync)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import datetime
 import enum
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Container, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from headgate._explaining import meant
 from headgate.core import errors
+
+if TYPE_CHECKING:
+    from headgate.core.retries import RetryDelay
+    from headgate.core.runs import RetryPolicy
 
 __all__ = [
     "checked_choice",
@@ -61,6 +66,25 @@ def timeout_in_seconds(timeout: float | datetime.timedelta | None) -> float | No
     return float(timeout) or None
 
 
+def told_delay(
+    given: RetryDelay | None, policy: RetryPolicy
+) -> float | datetime.timedelta | list[float]:
+    """Return a ``retry_delay_seconds`` as people read it: a number as it is, else a list."""
+    delays = policy.delays_seconds
+    if given is None:
+        return delays[0] if len(delays) == 1 else list(delays) or 0
+    if isinstance(given, int | float | datetime.timedelta):
+        return given
+    return [int(delay) if delay.is_integer() else delay for delay in delays]
+
+
+def without_none(options: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
+    """Leave out the options of these names that are None."""
+    return {
+        name: value for name, value in options.items() if value is not None or name not in names
+    }
+
+
 def refuse_unknown(given: Iterable[str], known: Iterable[str], what: str) -> None:
     """Refuse options that there are not.
 
@@ -75,18 +99,14 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], what: str) -> Non
     names = list(known)
     for name in given:
         if name not in names:
-            import difflib  # only who errs pays
-
-            near = difflib.get_close_matches(name, names, n=1)
-            remedy = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}."
-            msg = f"{what} has no option {name!r}; {remedy}"
+            msg = f"{what} has no option {name!r}; {meant(name, names)}"
             raise errors.OptionTypeError(msg)
 
 
 def options_of(fn: Callable[..., Any]) -> tuple[str, ...]:
     """Return the names of the options of a function: its arguments by keyword alone."""
     inner: Any = getattr(fn, "__func__", fn)
-    code = inner.__code__
+    code = getattr(inner, "__wrapped__", inner).__code__
     return code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
 
 
@@ -111,7 +131,7 @@ def checked_text(value: Any, option: str) -> Any:
     return value
 
 
-def checked_tags(tags: Any) -> frozenset[str]:
+def checked_tags(tags: Any, option: str = "tags") -> frozenset[str]:
     """Return tags, given as a list or such of texts, or as one text.
 
     Raises:
@@ -126,7 +146,7 @@ def checked_tags(tags: Any) -> frozenset[str]:
     except TypeError:
         made = frozenset[Any]([None])
     if not all(isinstance(tag, str) for tag in made):
-        msg = f"tags is {tags!r}; use a list of texts, e.g. ['nightly']."
+        msg = f"{option} is {tags!r}; use a list of texts, e.g. ['nightly']."
         raise errors.OptionTypeError(msg)
     return made
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, cast
 
 import pydantic
 import pydantic_core
+from pydantic.fields import FieldInfo
 
 from headgate.core import errors, ids
 
@@ -34,6 +35,8 @@ def model(
     fields: dict[str, Any] = {}
     for index, (name, parameter) in enumerate(signature.parameters.items()):
         annotation = _modern(annotations.get(name, Any))
+        if isinstance(parameter.default, FieldInfo):
+            annotation = Annotated[annotation, *_constraints(parameter.default)]
         if parameter.kind is _Kind.VAR_POSITIONAL:
             annotation = tuple[annotation, ...]
         elif parameter.kind is _Kind.VAR_KEYWORD:
@@ -47,6 +50,12 @@ def model(
             f"{str(problem).splitlines()[0]}; change them, or pass validate_parameters=False."
         )
         raise errors.SignatureMismatchError(msg) from problem
+
+
+def _constraints(given: FieldInfo) -> tuple[Any, ...]:
+    """Return what ``Field(default=3, ge=0, description=...)`` says, but for the default."""
+    told = pydantic.Field(description=given.description, examples=given.examples)
+    return (*given.metadata, told)
 
 
 def _modern(annotation: Any) -> Any:
@@ -80,6 +89,14 @@ def _plain_v1(value: Any) -> Any:
 
 
 def _field(name: str, parameter: inspect.Parameter) -> Any:
+    given = parameter.default
+    if isinstance(given, FieldInfo):
+        # What it says of the values is with the annotation.
+        title = given.title or name
+        if given.is_required():
+            return pydantic.Field(alias=name, title=title)
+        default = given.get_default(call_default_factory=True, validated_data={})
+        return pydantic.Field(default=default, alias=name, title=title)
     if parameter.default is not _EMPTY:
         return pydantic.Field(default=parameter.default, alias=name, title=name)
     if parameter.kind is _Kind.VAR_POSITIONAL:

@@ -43,6 +43,10 @@ class ParameterSchema(dict[str, Any]):
         """The schemas of models, to which those of parameters refer."""
         return self.get("definitions", {})
 
+    def model_dump(self, **_options: Any) -> dict[str, Any]:
+        """Return it as a plain dictionary, with those parts that it has none of."""
+        return {"required": [], "definitions": {}, **self}
+
     def model_dump_for_openapi(self) -> dict[str, Any]:
         """Return it as a plain dictionary."""
         return dict(self)

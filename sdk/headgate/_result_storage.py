@@ -325,6 +325,7 @@ class Place:
         """Take what was given as a storage; None: what the settings say."""
         self._given = given
         self._storage: Storage | None = None
+        self._by_server = False
         self._opening = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -333,8 +334,13 @@ class Place:
 
     @property
     def is_default(self) -> bool:
-        """Whether no storage was named, nor is one in the settings."""
-        return self._given is None and not settings.current().results_default_storage_block
+        """Whether no storage was named, nor is one in the settings.
+
+        Once it is open this also says that the server names none.
+        """
+        if self._given is not None or self._by_server:
+            return False
+        return not settings.current().results_default_storage_block
 
     @property
     def is_open(self) -> bool:
@@ -350,9 +356,15 @@ class Place:
         if self._storage is None:
             with self._opening:
                 if self._storage is None:
-                    given = self._given
-                    self._storage = default_storage() if given is None else storage_of(given)
+                    self._storage = self._open()
         return self._storage
+
+    def _open(self) -> Storage:
+        if self._given is not None:
+            return storage_of(self._given)
+        chosen = _by_server()
+        self._by_server = chosen is not None
+        return chosen or _by_settings()
 
 
 class Places:
@@ -435,7 +447,21 @@ def storage_of(given: Any) -> Storage:
 
 
 def default_storage() -> Storage:
-    """Return the storage of those that name none, by the settings."""
+    """Return the storage of those that name none: by the settings, or else by the server."""
+    return _by_server() or _by_settings()
+
+
+def _by_server() -> Storage | None:
+    """Return the storage that the server names, where the settings name none."""
+    if settings.current().results_default_storage_block:
+        return None
+    from headgate import _server_result_storage
+
+    document_id = _server_result_storage.block_id()
+    return None if document_id is None else _of_document(document_id)
+
+
+def _by_settings() -> Storage:
     now = settings.current()
     if now.results_default_storage_block:
         return storage_of(now.results_default_storage_block)
@@ -450,14 +476,18 @@ def read_reference(reference: str) -> bytes | None:
         HeadgateError: The block cannot be loaded.
     """
     if reference.startswith(_BLOCK):
-        from headgate.blocks.core import Block
-
         document_id, _, key = reference.removeprefix(_BLOCK).partition(":")
-        return storage_of(_finished(cast("Any", Block).load_from_ref(document_id))).read(key)
+        return _of_document(document_id).read(key)
     path = Path(reference)
     if path.is_absolute():
         return FolderStorage(path.parent).read(path.name)
     return default_storage().read(reference)
+
+
+def _of_document(document_id: str) -> Storage:
+    from headgate.blocks.core import Block
+
+    return storage_of(_finished(cast("Any", Block).load_from_ref(document_id)))
 
 
 def expiration_of(header: bytes) -> datetime.datetime | None:

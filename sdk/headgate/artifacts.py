@@ -26,6 +26,7 @@ from headgate._artifact_kinds import (
     TableArtifact,
     percent,
 )
+from headgate._explaining import explained
 from headgate.blocks._awaitable import Text
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ __all__ = [
 ]
 
 
+@explained
 def create_link_artifact(
     link: str, link_text: str | None = None, key: str | None = None, description: str | None = None
 ) -> Text:
@@ -74,6 +76,7 @@ def create_link_artifact(
     return Text(artifact.create().id)
 
 
+@explained
 async def acreate_link_artifact(
     link: str, link_text: str | None = None, key: str | None = None, description: str | None = None
 ) -> str:
@@ -82,6 +85,7 @@ async def acreate_link_artifact(
     return (await artifact.acreate()).id
 
 
+@explained
 def create_markdown_artifact(
     markdown: str, key: str | None = None, description: str | None = None
 ) -> Text:
@@ -102,6 +106,7 @@ def create_markdown_artifact(
     return Text(artifact.create().id)
 
 
+@explained
 async def acreate_markdown_artifact(
     markdown: str, key: str | None = None, description: str | None = None
 ) -> str:
@@ -110,6 +115,7 @@ async def acreate_markdown_artifact(
     return (await artifact.acreate()).id
 
 
+@explained
 def create_table_artifact(
     table: Table, key: str | None = None, description: str | None = None
 ) -> Text:
@@ -131,6 +137,7 @@ def create_table_artifact(
     return Text(artifact.create().id)
 
 
+@explained
 async def acreate_table_artifact(
     table: Table, key: str | None = None, description: str | None = None
 ) -> str:
@@ -139,6 +146,7 @@ async def acreate_table_artifact(
     return (await artifact.acreate()).id
 
 
+@explained
 def create_progress_artifact(
     progress: float, key: str | None = None, description: str | None = None
 ) -> Text:
@@ -159,6 +167,7 @@ def create_progress_artifact(
     return Text(artifact.create().id)
 
 
+@explained
 async def acreate_progress_artifact(
     progress: float, key: str | None = None, description: str | None = None
 ) -> str:
@@ -167,6 +176,7 @@ async def acreate_progress_artifact(
     return (await artifact.acreate()).id
 
 
+@explained
 def update_progress_artifact(
     artifact_id: str | uuid.UUID, progress: float, description: str | None = None
 ) -> Text:
@@ -192,6 +202,7 @@ def update_progress_artifact(
     return Text(artifact.id)
 
 
+@explained
 async def aupdate_progress_artifact(
     artifact_id: str | uuid.UUID, progress: float, description: str | None = None
 ) -> str:
@@ -203,6 +214,7 @@ async def aupdate_progress_artifact(
         return (await client.update_artifact(artifact_id, data=data, description=description)).id
 
 
+@explained
 def create_image_artifact(
     image_url: str, key: str | None = None, description: str | None = None
 ) -> Text:
@@ -223,6 +235,7 @@ def create_image_artifact(
     return Text(artifact.create().id)
 
 
+@explained
 async def acreate_image_artifact(
     image_url: str, key: str | None = None, description: str | None = None
 ) -> str:

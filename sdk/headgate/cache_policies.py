@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from headgate import _options
+from headgate._explaining import explained
 from headgate.core import errors
 from headgate.utilities.hashing import hash_objects, stable_hash
 
@@ -70,6 +71,7 @@ class CachePolicy:
         """Make a policy of a function of (task run context, arguments) that returns a key."""
         return CacheKeyFnPolicy(cache_key_fn=cache_key_fn)
 
+    @explained
     def configure(
         self,
         key_storage: Any = None,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from headgate import _options, settings
+from headgate._explaining import explained
 from headgate.core import errors, runs, states
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FlowRunContext",
+    "TagsContext",
     "TaskRunContext",
+    "current_flow",
     "current_tags",
     "get_run_context",
     "hydrated_context",
@@ -172,10 +175,19 @@ class FlowRunContext:
             self._result_store = around.update_for_flow(self.flow)
         return self._result_store
 
+    @property
+    def start_time(self) -> datetime:
+        """When the run first entered Running; before, when it was made."""
+        return self.flow_run.start_time or self.flow_run.create_time
+
     @classmethod
     def get(cls) -> FlowRunContext | None:
-        """Return the flow run that is executing here, if there is one."""
-        return _flow.get()
+        """Return the flow run that is executing here, if there is one.
+
+        There is none for a task that was called outside of flows, though it is recorded as one.
+        """
+        context = _flow.get()
+        return None if context is None or context.flow.is_task_root else context
 
     def next_call(self, task_key: str) -> int:
         """Number the calls of one task: 0, 1, 2, ...; from any thread."""
@@ -212,7 +224,8 @@ class TaskRunContext:
         create_time: When the run was made.
         start_time: When it first entered Running; None before.
         run_count: How many times it entered Running.
-        state: Where the run stands.
+        state: Where the run stands; None: where its times say, for the hot path makes no state.
+        running_name: The name of its state while it runs: ``Running``, or ``Retrying``.
         log_prints: Whether prints are logged.
         around: The transaction of the block around the call.
         caller: The task run that called it, from this process.
@@ -236,6 +249,7 @@ class TaskRunContext:
         "parent_task_run_id",
         "run_count",
         "run_tags",
+        "running_name",
         "start_time",
         "state",
         "task",
@@ -271,6 +285,7 @@ class TaskRunContext:
         self.start_time: datetime | None = None
         self.run_count = 0
         self.state: states.State | None = None
+        self.running_name: str | None = None
         self.log_prints = False
         self.call_key = ""
         self.around = _transaction.get()
@@ -325,6 +340,7 @@ class TaskRunContext:
                 states.StateType.PENDING if started is None else states.StateType.RUNNING,
                 id="",
                 now=started or self.create_time,
+                name=self.running_name,
             )
         ended = state.timestamp if state.is_terminal else None
         return runs.TaskRun(
@@ -348,6 +364,7 @@ class TaskRunContext:
         )
 
 
+@explained
 def get_run_context() -> FlowRunContext | TaskRunContext:
     """Return the task run, or else the flow run, that is executing here.
 
@@ -361,6 +378,7 @@ def get_run_context() -> FlowRunContext | TaskRunContext:
     return context
 
 
+@explained
 @contextlib.contextmanager
 def tags(*names: str) -> Generator[frozenset[str]]:
     """Give tags to all flow and task runs that are made in a ``with`` block.
@@ -379,6 +397,26 @@ def tags(*names: str) -> Generator[frozenset[str]]:
     finally:
         # Set, not reset by token: a generator flow may be closed in another context.
         _tags.set(before)
+
+
+def current_flow() -> FlowRunContext | None:
+    """Return what records the runs that are made here; for a task outside of flows, too."""
+    return _flow.get()
+
+
+class TagsContext:
+    """The tags that runs which are made here get, as users of the incumbent ask for them."""
+
+    __slots__ = ("current_tags",)
+
+    def __init__(self, current_tags: Iterable[str] = ()) -> None:
+        """Hold tags."""
+        self.current_tags = set(current_tags)
+
+    @classmethod
+    def get(cls) -> TagsContext:
+        """Return those of here."""
+        return cls(_tags.get())
 
 
 def current_tags() -> frozenset[str]:

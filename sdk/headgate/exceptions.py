@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 from headgate.core.errors import (
     Abort,
     AcquireConcurrencySlotTimeoutError,
@@ -79,6 +81,22 @@ from headgate.core.errors import (
     Violation,
 )
 
+#: For code that was written for Prefect, and catches by its names.
+ExternalSignal = HeadgateSignal
+HeadgateException = HeadgateError
+HeadgateHTTPStatusError = ControlPlaneError
+InvalidNameError = OptionValueError
+MissingProfileError = ConfigurationError
+NotPausedError = FlowPauseError
+ObjectAlreadyExists = AlreadyExists
+ObjectNotFound = NotFound
+
+
+def exception_traceback(exc: Exception) -> str:
+    """Return the traceback of an exception, as Python prints it."""
+    return "".join(traceback.format_exception(exc))
+
+
 __all__ = [
     "Abort",
     "AcquireConcurrencySlotTimeoutError",
@@ -96,6 +114,7 @@ __all__ = [
     "DatabaseInUse",
     "DeadlineExceeded",
     "EtagMismatch",
+    "ExternalSignal",
     "FailedPrecondition",
     "FailedRun",
     "FileSystemError",
@@ -107,10 +126,13 @@ __all__ = [
     "GraphvizExecutableNotFoundError",
     "HashError",
     "HeadgateError",
+    "HeadgateException",
+    "HeadgateHTTPStatusError",
     "HeadgateSignal",
     "Internal",
     "InvalidArgument",
     "InvalidBlockRegistration",
+    "InvalidNameError",
     "IsolatedError",
     "IsolatedProcessDied",
     "LeaseFenced",
@@ -119,9 +141,13 @@ __all__ = [
     "MappingMissingIterable",
     "MissingContextError",
     "MissingFlowError",
+    "MissingProfileError",
     "MissingResult",
     "NotFound",
+    "NotPausedError",
     "NotificationError",
+    "ObjectAlreadyExists",
+    "ObjectNotFound",
     "OptionTypeError",
     "OptionValueError",
     "ParameterBindError",
@@ -154,4 +180,5 @@ __all__ = [
     "UsageError",
     "VersionMismatch",
     "Violation",
+    "exception_traceback",
 ]

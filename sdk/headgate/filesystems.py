@@ -94,7 +94,7 @@ class LocalFileSystem(FileSystem):
                 folder.
         """
         file = self._resolve_path(path)
-        if file.exists() and not file.is_file():
+        if file == self._resolve_path(None) or (file.exists() and not file.is_file()):
             msg = f"Path {file} already exists and is not a file; choose another one."
             raise FileSystemError(msg, str(file))
         if not isinstance(content, bytes | bytearray | memoryview):

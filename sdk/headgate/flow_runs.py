@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from headgate import _calling, context
+from headgate._explaining import explained
 from headgate.core import errors, runs
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def pause_flow_run(
 ) -> T: ...
 
 
+@explained
 def pause_flow_run(
     wait_for_input: type[Any] | None = None,
     timeout: float = PAUSE_SECONDS,
@@ -102,6 +104,7 @@ async def apause_flow_run(
 ) -> T: ...
 
 
+@explained
 async def apause_flow_run(
     wait_for_input: type[Any] | None = None,
     timeout: float = PAUSE_SECONDS,
@@ -132,6 +135,7 @@ def suspend_flow_run(
 ) -> T: ...
 
 
+@explained
 def suspend_flow_run(
     wait_for_input: type[Any] | None = None,
     flow_run_id: str | uuid.UUID | None = None,
@@ -177,6 +181,7 @@ async def asuspend_flow_run(
 ) -> T: ...
 
 
+@explained
 async def asuspend_flow_run(
     wait_for_input: type[Any] | None = None,
     flow_run_id: str | uuid.UUID | None = None,
@@ -189,6 +194,7 @@ async def asuspend_flow_run(
     return await effects.drive_async(_suspend(wait_for_input, flow_run_id, timeout, key))
 
 
+@explained
 def resume_flow_run(flow_run_id: str | uuid.UUID, run_input: Any = None) -> None:
     """Let a paused or suspended flow run go on.
 
@@ -210,6 +216,7 @@ def resume_flow_run(flow_run_id: str | uuid.UUID, run_input: Any = None) -> None
     return None
 
 
+@explained
 async def aresume_flow_run(flow_run_id: str | uuid.UUID, run_input: Any = None) -> None:
     """Do what ``resume_flow_run`` does, in a coroutine."""
     from headgate.client.orchestration import get_client
@@ -218,6 +225,7 @@ async def aresume_flow_run(flow_run_id: str | uuid.UUID, run_input: Any = None) 
         _accepted(await client.resume_flow_run(str(flow_run_id), run_input=_input_value(run_input)))
 
 
+@explained
 def wait_for_flow_run(
     flow_run_id: str | uuid.UUID,
     timeout: float | None = WAIT_SECONDS,
@@ -252,6 +260,7 @@ def wait_for_flow_run(
     return _ended(run, timeout)
 
 
+@explained
 async def await_for_flow_run(
     flow_run_id: str | uuid.UUID,
     timeout: float | None = WAIT_SECONDS,
@@ -304,7 +313,7 @@ def _suspend(
     from headgate.engine import pausing
     from headgate.input import answers
 
-    other = context.FlowRunContext.get()
+    other = context.current_flow()
     if flow_run_id is not None and (other is None or str(flow_run_id) != other.flow_run.id):
         return (yield from _suspend_other(str(flow_run_id), timeout))
     here = _flow_run("suspended")
@@ -326,7 +335,7 @@ def _suspend_other(flow_run_id: str, timeout: float | None) -> Steps[None]:
 
 
 def _flow_run(what: str) -> context.FlowRunContext:
-    here = context.FlowRunContext.get()
+    here = context.current_flow()
     if here is None:
         msg = (
             f"There is no flow run here that could be {what}; call this within a flow, or name the "

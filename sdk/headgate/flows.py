@@ -25,6 +25,7 @@ from typing import (
 
 from headgate import _options, settings
 from headgate import parameters as parameter_codec
+from headgate._explaining import explained
 from headgate.core import errors
 from headgate.core import retries as retry_rules
 from headgate.core.retries import RetryDelay
@@ -80,6 +81,27 @@ if TYPE_CHECKING:
         durable: bool
 
 
+#: Options of which None says nothing in ``with_options``: those are 0 or [] where there is none.
+_KEPT_IF_NONE = frozenset(
+    {
+        "name",
+        "version",
+        "description",
+        "flow_run_name",
+        "retries",
+        "retry_delay_seconds",
+        "task_runner",
+        "timeout_seconds",
+        "validate_parameters",
+        "cache_result_in_memory",
+        "on_completion",
+        "on_failure",
+        "on_cancellation",
+        "on_crashed",
+        "on_running",
+    }
+)
+
 #: They have a meaning in URLs, in queries or on the page.
 _BANNED = frozenset("/%&><")
 
@@ -96,6 +118,7 @@ class Flow(Generic[P, R]):
     #: Where its code is, if that is not here; see ``from_source``.
     origin: Origin | None = None
 
+    @explained
     def __init__(
         self,
         fn: Callable[P, R],
@@ -217,9 +240,9 @@ class Flow(Generic[P, R]):
         return self.retry_policy.max_retries
 
     @property
-    def retry_delay_seconds(self) -> tuple[float, ...]:
-        """Waiting time before each retry; the last one is used for all that follow."""
-        return self.retry_policy.delays_seconds
+    def retry_delay_seconds(self) -> float | datetime.timedelta | list[float]:
+        """Waiting time before each retry, as it was given; what a function returned is a list."""
+        return _options.told_delay(self._retry_options[1], self.retry_policy)
 
     @property
     def task_runner(self) -> TaskRunner:
@@ -504,16 +527,19 @@ class Flow(Generic[P, R]):
         bound._use_function()
         return bound
 
+    @explained
     def with_options(self, **options: Unpack[FlowOptions]) -> Flow[P, R]:
         """Return a copy of the flow with other options.
 
         Args:
-            **options: Those of ``flow``; the ones that are not given stay as they are.
+            **options: Those of ``flow``; the ones that are not given stay as they are, and so do a
+                name, description, timeout, list of hooks and the like that are given as None.
 
         Raises:
             OptionTypeError: There is no such option.
         """
         _options.refuse_unknown(options, _OPTIONS, f"Flow {self.name!r}")
+        given = _options.without_none(options, _KEPT_IF_NONE)
         count, delay, jitter_factor = self._retry_options
         merged: dict[str, Any] = {
             "name": self.name,
@@ -538,7 +564,7 @@ class Flow(Generic[P, R]):
             "result_serializer": self.result_serializer,
             "cache_result_in_memory": self.cache_result_in_memory,
             "durable": self.durable,
-            **options,
+            **given,
         }
         made = Flow(self.fn, **merged)
         made._wrapper = self._wrapper
@@ -548,6 +574,7 @@ class Flow(Generic[P, R]):
     # --- Where it comes from ---
 
     @staticmethod
+    @explained
     def from_source(source: Any, entrypoint: str) -> Flow[..., Any]:
         """Load a flow whose code is elsewhere; runners of its deployments get it from there, too.
 
@@ -565,6 +592,7 @@ class Flow(Generic[P, R]):
         return remote.load_flow(source, entrypoint)
 
     @staticmethod
+    @explained
     async def afrom_source(source: Any, entrypoint: str) -> Flow[..., Any]:
         """Do what ``from_source`` does, in a coroutine; the code is got on a thread."""
         from headgate.deployments import remote
@@ -573,6 +601,7 @@ class Flow(Generic[P, R]):
 
     # --- Deployments of it; see ``headgate.deployments`` ---
 
+    @explained
     def to_deployment(self, name: str, **options: Any) -> RunnerDeployment:
         """Describe a deployment of the flow; stored by its ``apply``, or run by ``serve``.
 
@@ -591,10 +620,12 @@ class Flow(Generic[P, R]):
         _options.refuse_unknown(options, _options.options_of(make), "to_deployment")
         return make(self, name, **options)
 
+    @explained
     async def ato_deployment(self, name: str, **options: Any) -> RunnerDeployment:
         """Do what ``to_deployment`` does, in a coroutine."""
         return self.to_deployment(name, **options)
 
+    @explained
     def serve(self, name: str | None = None, **options: Any) -> None:
         """Deploy the flow and execute its runs from this process, until it is told to stop.
 
@@ -606,12 +637,14 @@ class Flow(Generic[P, R]):
 
         serve_flow(self, name, **options)
 
+    @explained
     async def aserve(self, name: str | None = None, **options: Any) -> None:
         """Do what ``serve`` does, in a coroutine."""
         from headgate.deployments import aserve_flow
 
         await aserve_flow(self, name, **options)
 
+    @explained
     def deploy(self, name: str, work_pool_name: str | None = None, **options: Any) -> str:
         """Deploy the flow to the runners of a work pool.
 
@@ -627,6 +660,7 @@ class Flow(Generic[P, R]):
 
         return deploy_flow(self, name, work_pool_name, **options)
 
+    @explained
     async def adeploy(self, name: str, work_pool_name: str | None = None, **options: Any) -> str:
         """Do what ``deploy`` does, in a coroutine."""
         from headgate.deployments import adeploy_flow
@@ -741,9 +775,9 @@ def load_flow_from_entrypoint(entrypoint: str) -> Flow[..., Any]:
 
 
 def _runner_here() -> Any:
-    from headgate.context import FlowRunContext
+    from headgate.context import current_flow
 
-    context = FlowRunContext.get()
+    context = current_flow()
     if context is not None and context.task_runner is not None:
         return context.task_runner
     from headgate.engine import submission, visualizing
@@ -798,6 +832,7 @@ class FlowDecorator:
         self, /, **options: Unpack[FlowOptions]
     ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
 
+    @explained
     def __call__(self, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Make a flow of a function: ``@flow`` or ``@flow(retries=3)``.
 
@@ -849,7 +884,7 @@ class FlowDecorator:
         def decorate(fn: Callable[..., Any]) -> Flow[..., Any]:
             try:
                 return Flow(fn, **options)
-            except errors.HeadgateError as error:
+            except Exception as error:
                 _trim(error)
                 raise
 
@@ -857,3 +892,13 @@ class FlowDecorator:
 
 
 flow = FlowDecorator()
+
+
+def __getattr__(name: str) -> Any:
+    """Return ``serve`` and ``aserve``, which users of the incumbent import from here, too."""
+    if name in ("aserve", "serve"):
+        from headgate import deployments
+
+        return getattr(deployments, name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
 
 from headgate import _options
+from headgate._explaining import explained
 from headgate.core import errors
 from headgate.core.clock import SystemClock
 from headgate.states import State, get_state_exception
 
 if TYPE_CHECKING:
     from headgate._distributed_future import DistributedFuture
+    from headgate._distributed_future import DistributedFuture as HeadgateDistributedFuture
     from headgate.engine.effects import Steps
 
 __all__ = [
@@ -22,6 +24,11 @@ __all__ = [
     "FlowRunFuture",
     "Future",
     "FutureList",
+    "HeadgateConcurrentFuture",
+    "HeadgateDistributedFuture",
+    "HeadgateFlowRunFuture",
+    "HeadgateFuture",
+    "HeadgateFutureList",
     "as_completed",
     "resolve_futures_to_results",
     "resolve_futures_to_states",
@@ -333,6 +340,7 @@ def _futures(given: Iterable[Future[T]]) -> set[Future[T]]:
     return made
 
 
+@explained
 def wait(futures: Iterable[Future[Any]], timeout: float | None = None) -> DoneAndNotDoneFutures:
     """Block until all have ended, or for so many seconds.
 
@@ -348,6 +356,7 @@ def wait(futures: Iterable[Future[Any]], timeout: float | None = None) -> DoneAn
     return DoneAndNotDoneFutures(done, waited - done)
 
 
+@explained
 def as_completed(futures: Iterable[Future[R]], timeout: float | None = None) -> Iterator[Future[R]]:
     """Yield futures in the order in which they end.
 
@@ -407,8 +416,14 @@ def resolve_futures_to_results(value: Any) -> Any:
     return resolve.values_of(value) if upstream.replace else value
 
 
+#: For code that was written for Prefect, and annotates with its names.
+HeadgateFuture = HeadgateConcurrentFuture = Future
+HeadgateFlowRunFuture = FlowRunFuture
+HeadgateFutureList = FutureList
+
+
 def __getattr__(name: str) -> Any:
-    if name == "DistributedFuture":
+    if name in ("DistributedFuture", "HeadgateDistributedFuture"):
         # It builds on the futures here, and loads what only background tasks need.
         from headgate import _distributed_future
 

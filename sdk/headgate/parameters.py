@@ -28,6 +28,8 @@ __all__ = [
     "MAX_PARAMETER_BYTES",
     "RESERVED",
     "Signature",
+    "Texts",
+    "Values",
     "decode",
     "encode",
     "encode_leniently",
@@ -81,6 +83,7 @@ class Signature:
         "_annotations",
         "_defaults",
         "_fn",
+        "_has_fields",
         "_model",
         "_positional_max",
         "kind",
@@ -103,8 +106,12 @@ class Signature:
                 )
                 raise errors.ReservedArgumentError(msg)
         self._defaults = {
-            name: p.default for name, p in parameters.items() if p.default is not _EMPTY
+            name: default
+            for name, p in parameters.items()
+            if (default := _default(p.default)) is not _EMPTY
         }
+        #: Whether a default says more of the values, as pydantic's ``Field(ge=0)`` does.
+        self._has_fields = any(type(p.default).__module__ == _FIELDS for p in parameters.values())
         kinds = [p.kind for p in parameters.values()]
         #: How many parameters can be given by position; None where binding takes ``inspect``.
         self._positional_max: int | None = None
@@ -133,6 +140,12 @@ class Signature:
             msg = f"The call does not fit {self.kind} {_name(self._fn)}{self.raw}: {problem}."
             raise errors.ParameterBindError(msg) from None
         bound.apply_defaults()
+        for name, value in bound.arguments.items():
+            if type(value).__module__ == _FIELDS and value is self.raw.parameters[name].default:
+                if name not in self._defaults:
+                    msg = f"The call does not fit {self.kind} {_name(self._fn)}{self.raw}: missing "
+                    raise errors.ParameterBindError(f"{msg}a required argument: {name!r}.")
+                bound.arguments[name] = self._defaults[name]
         return bound.arguments
 
     def _bind_quickly(
@@ -219,7 +232,7 @@ class Signature:
             ParameterTypeError: Values do not fit; all of them are named.
         """
         annotations = self.annotations
-        if all(
+        if not self._has_fields and all(
             _fits(annotations[name], value) if name in annotations else not _is_reference(value)
             for name, value in parameters.items()
         ):
@@ -259,7 +272,34 @@ def jsonable(value: Any) -> Any:
     return json.loads(_text(value))
 
 
-def encode(parameters: Mapping[str, Any], *, plain: bool = False) -> dict[str, str]:
+class Texts(dict[str, str]):
+    """Parameters as they are sent: name to JSON text. Calls take anything else for values."""
+
+
+class Values(dict[str, Any]):
+    """Parameters as they come back: values by name.
+
+    One that this process cannot read, for it was encoded by a payload codec that is not here, stays
+    the text that it is; ``decode`` says why.
+
+    Args:
+        texts: What came.
+    """
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        """Read the values."""
+        self.texts = texts
+        super().__init__({name: _value_or_text(text) for name, text in texts.items()})
+
+
+def _value_or_text(text: str) -> Any:
+    try:
+        return json.loads(payloads.decode_text(text))
+    except (ValueError, errors.HeadgateError):
+        return text
+
+
+def encode(parameters: Mapping[str, Any], *, plain: bool = False) -> Texts:
     """Turn parameters into JSON texts, for a run that somebody else executes.
 
     Args:
@@ -270,7 +310,7 @@ def encode(parameters: Mapping[str, Any], *, plain: bool = False) -> dict[str, s
         ParameterTypeError: A value has no JSON form, one that is too long, or secrets in it, which
             JSON masks.
     """
-    texts: dict[str, str] = {}
+    texts = Texts()
     for name, value in parameters.items():
         try:
             text = _text(value)
@@ -339,6 +379,8 @@ def decode(texts: Mapping[str, str]) -> dict[str, Any]:
         ConfigurationError: A text was encoded by a payload codec that is not here.
     """
     values: dict[str, Any] = {}
+    if isinstance(texts, Values):
+        texts = texts.texts
     for name, text in texts.items():
         try:
             values[name] = json.loads(payloads.decode_text(text))
@@ -413,6 +455,17 @@ def _fits(annotation: Any, value: Any) -> bool:
 def _is_reference(value: Any) -> bool:
     """Say whether a value stands for a saved block, which is loaded then."""
     return type(value) is dict and "$ref" in value
+
+
+#: Where pydantic has what ``Field(default=3, ge=0)`` makes.
+_FIELDS = "pydantic.fields"
+
+
+def _default(given: Any) -> Any:
+    """Return the value that a parameter has where none is given; ``_EMPTY``: it has to be."""
+    if type(given).__module__ != _FIELDS or not hasattr(given, "is_required"):
+        return given
+    return _EMPTY if given.is_required() else given.get_default(call_default_factory=True)
 
 
 def _signature(fn: Callable[..., Any]) -> inspect.Signature:

@@ -23,6 +23,7 @@ from headgate import _options, payloads, serializers, settings
 from headgate import _result_cache as caches
 from headgate import _result_storage as storages
 from headgate import context as contexts
+from headgate._explaining import explained
 from headgate._result_records import ResultRecord, ResultRecordMetadata
 from headgate.core import errors, states
 from headgate.serializers import Serializer
@@ -63,6 +64,7 @@ class ResultStore:
         storage_key_fn: Makes the keys of results that were given none.
     """
 
+    @explained
     def __init__(
         self,
         *,
@@ -441,7 +443,7 @@ def get_result_store() -> ResultStore:
     Outside of runs it is the one that the settings describe.
     """
     task = contexts.TaskRunContext.get()
-    flow = contexts.FlowRunContext.get()
+    flow = contexts.current_flow()
     store = ResultStore() if flow is None else flow.result_store
     return store if task is None else store.update_for_task(task.task)
 
@@ -451,7 +453,7 @@ def should_persist_result() -> bool:
     task = contexts.TaskRunContext.get()
     if task is not None:
         return task.persist_result
-    flow = contexts.FlowRunContext.get()
+    flow = contexts.current_flow()
     return flow.persist_result if flow is not None else get_default_persist_setting()
 
 

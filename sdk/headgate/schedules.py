@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from headgate import _options
+from headgate._explaining import explained, explained_class
 from headgate.core import clock, deployments, errors
 
 __all__ = ["Cron", "Interval", "RRule", "Schedule", "construct"]
@@ -15,6 +16,7 @@ __all__ = ["Cron", "Interval", "RRule", "Schedule", "construct"]
 _KEYS = ("interval", "cron", "rrule")
 
 
+@explained_class
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """A rule, and what goes with it.
@@ -34,7 +36,40 @@ class Schedule:
     slug: str | None = None
     max_scheduled_runs: int = deployments.MAX_SCHEDULED_RUNS
 
+    @property
+    def cron(self) -> str | None:
+        """The cron expression, where it goes by one."""
+        return self.rule.expression if isinstance(self.rule, deployments.CronRule) else None
 
+    @property
+    def day_or(self) -> bool:
+        """With both a day of month and a day of week: whether one is enough."""
+        return self.rule.day_or if isinstance(self.rule, deployments.CronRule) else True
+
+    @property
+    def interval(self) -> timedelta | None:
+        """The distance, where it goes by one."""
+        if isinstance(self.rule, deployments.IntervalRule):
+            return timedelta(seconds=self.rule.interval_seconds)
+        return None
+
+    @property
+    def anchor_date(self) -> datetime | None:
+        """A time that a series of equal distances goes through."""
+        return self.rule.anchor_time if isinstance(self.rule, deployments.IntervalRule) else None
+
+    @property
+    def rrule(self) -> str | None:
+        """The recurrence rule, where it goes by one."""
+        return self.rule.rule if isinstance(self.rule, deployments.RecurrenceRule) else None
+
+    @property
+    def timezone(self) -> str:
+        """The time zone of the rule."""
+        return self.rule.time_zone
+
+
+@explained
 def Cron(  # noqa: N802  # a constructor by the name that users know
     cron: str,
     timezone: str | None = None,
@@ -65,6 +100,7 @@ def Cron(  # noqa: N802  # a constructor by the name that users know
     return _schedule(rule, active, parameters, slug, max_scheduled_runs)
 
 
+@explained
 def Interval(  # noqa: N802  # a constructor by the name that users know
     interval: timedelta | float | str,
     anchor_date: datetime | None = None,
@@ -101,6 +137,7 @@ def Interval(  # noqa: N802  # a constructor by the name that users know
     return _schedule(rule, active, parameters, slug, max_scheduled_runs)
 
 
+@explained
 def RRule(  # noqa: N802  # a constructor by the name that users know
     rrule: str,
     timezone: str | None = None,
@@ -213,12 +250,7 @@ def _of_mapping(item: dict[str, Any]) -> Schedule:
         )
     options = {key: value for key, value in item.items() if key not in _KEYS}
     make = {"cron": Cron, "interval": Interval, "rrule": RRule}[kinds[0]]
-    try:
-        return make(item[kinds[0]], **options)
-    except errors.HeadgateError:
-        raise
-    except TypeError as problem:
-        raise errors.InvalidArgument.of("schedules", f"{item!r} does not fit: {problem}.") from None
+    return make(item[kinds[0]], **options)
 
 
 def _schedule(

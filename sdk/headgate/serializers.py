@@ -29,6 +29,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, TypeVar, cast, dataclass_transform
 
 from headgate import _options
+from headgate._explaining import explained_class
 from headgate.core import errors
 
 __all__ = [
@@ -67,7 +68,7 @@ class Serializer(abc.ABC, Generic[D]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # Options are those that the class itself annotates, and those it inherits.
-        dataclasses.dataclass(kw_only=True, repr=True, eq=True)(cls)
+        explained_class(dataclasses.dataclass(kw_only=True, repr=True, eq=True)(cls))
         name = cls.__dict__.get("type")
         if isinstance(name, str):
             Serializer._by_type[name] = cls

@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from headgate._explaining import explained
 from headgate._setting_values import Pairs, invalid, parse, to_text
 from headgate.core import configuration, errors, profiles
 from headgate.core.configuration import SETTINGS_FILE
@@ -94,8 +95,9 @@ class Settings:
             terminal; ``always``; ``never``.
         results_default_serializer: How results are written: ``pickle``, ``json``, ...
         results_default_storage_block: Where results are kept, as ``type/name`` of a saved block.
-        results_local_storage_path: The folder for results where there is no such block. None:
-            ``storage`` in the home folder.
+        results_local_storage_path: The folder for results where there is no such block, nor one
+            that the server names (``headgate result-storage set``). None: ``storage`` in the home
+            folder.
         results_payload_codec: What goes over parameters and results before they leave the process,
             as ``my_module:MyCodec``; see ``headgate.payloads``.
         results_persist_by_default: Whether results of flows and tasks that do not say are kept.
@@ -275,8 +277,7 @@ def sources() -> list[Sourced]:
     layers = _layers()
     for name, layer in configuration.unknown_names(layers, _is_setting):
         if layer.strict:
-            msg = f"in {layer.source} is not a setting; `headgate config view` lists them"
-            raise invalid(name, msg)
+            raise invalid(name, f"in {layer.source} is not a setting; {_remedy(name)}")
     return [_sourced(name, layers) for name in sorted(_FIELDS)]
 
 
@@ -291,11 +292,42 @@ def _sourced(name: str, layers: list[configuration.Layer]) -> Sourced:
     else:
         for layer in layers:
             if layer.has(name):
-                value, source = parse_setting(name, layer.get(name)), layer.source
+                value, source = _parsed(name, layer), layer.source
                 break
     if name == "home":
         value = Path(value).expanduser().absolute()
     return Sourced(name=name, variable=variable, value=value, source=source)
+
+
+def _parsed(name: str, layer: configuration.Layer) -> Any:
+    try:
+        return parse_setting(name, layer.get(name))
+    except errors.InvalidArgument as problem:
+        wrong = problem.violations[0].description
+        raise invalid(_VARIABLES[name], f"{wrong}, as {layer.source} has it") from None
+
+
+def _remedy(name: str) -> str:
+    known = (*_FIELDS, "home", "profile", "profiles_path")
+    near = configuration.nearest(name.lower().removeprefix("headgate_"), known)
+    listed = "`headgate config view` lists them"
+    return listed if near is None else f"did you mean {near}? {listed}"
+
+
+def misspelled() -> list[str]:
+    """Say which variables, and names in profiles, are probably meant for a setting."""
+    found = list(configuration.misspelled(_FIELDS, _is_known_variable))
+    for name, layer in configuration.unknown_names(_layers(), _is_known_variable):
+        near = None if layer.strict else configuration.nearest(name, _FIELDS)
+        if near is not None:
+            found.append(f"{layer.source}: {name} is no setting; did you mean {near}?")
+    return found
+
+
+def _is_known_variable(name: str) -> bool:
+    # Those of single values of the set-up of the loggers: see headgate.logging.configuration.
+    of_loggers = ("filters_", "formatters_", "handlers_", "loggers_", "root_")
+    return _is_setting(name) or name.removeprefix("logging_").startswith(of_loggers)
 
 
 def _layers() -> list[configuration.Layer]:
@@ -325,7 +357,7 @@ def name_of(key: str) -> str:
     """
     name = _NAMES.get(str(key).upper(), str(key).lower())
     if name not in _FIELDS:
-        raise invalid(key, "is not a setting; `headgate config view` lists them")
+        raise invalid(key, f"is not a setting; {_remedy(name)}")
     return name
 
 
@@ -348,19 +380,21 @@ def check(key: str, value: str) -> str:
     if name in _FIELDS:
         parse_setting(name, value)
     elif not _is_setting(name):
-        raise invalid(key, "is not a setting; `headgate config view` lists them")
+        raise invalid(key, f"is not a setting; {_remedy(name)}")
     return _PREFIX + name.upper()
 
 
 def problems() -> list[str]:
     """Say everything that is wrong with what is set, in the environment and in files."""
-    found: list[str] = []
+    found = list(configuration.misspelled(_FIELDS, _is_known_variable))
     try:
         layers = _layers()
     except errors.ControlPlaneError as problem:
         return [str(problem)]
     for name, layer in configuration.unknown_names(layers, _is_setting):
-        found.append(f"{layer.source}: {name} is not a setting.")
+        near = configuration.nearest(name, _FIELDS)
+        remedy = f"; did you mean {near}?" if near else "."
+        found.append(f"{layer.source}: {name} is not a setting{remedy}")
     for name, variable in _VARIABLES.items():
         given = [(variable, os.environ.get(variable) or None)]
         given += [(layer.source, layer.get(name)) for layer in layers]
@@ -373,6 +407,7 @@ def problems() -> list[str]:
     return found
 
 
+@explained
 @contextlib.contextmanager
 def temporary_settings(
     updates: Mapping[str, Any] | None = None,
@@ -417,6 +452,7 @@ def temporary_settings(
         _overrides = before
 
 
+@explained
 @contextlib.contextmanager
 def use_profile(
     profile: str | Profile,

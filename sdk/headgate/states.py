@@ -7,11 +7,12 @@ lives in the process only: the result, or the exception.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, TypeGuard, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeGuard, TypeVar, cast, overload
 
 from headgate import _options
 from headgate.core import errors, ids, states
@@ -19,13 +20,23 @@ from headgate.core.clock import process_clock as _clock
 from headgate.core.record import record
 from headgate.core.states import StateDetails, StateType
 
+if TYPE_CHECKING:
+    from headgate._state_making import (
+        exception_to_crashed_state,
+        exception_to_failed_state,
+        format_exception,
+        return_value_to_state,
+    )
+
 __all__ = [
+    "AwaitingConcurrencySlot",
     "AwaitingRetry",
     "Cancelled",
     "Cancelling",
     "Completed",
     "Crashed",
     "Failed",
+    "InfrastructurePending",
     "Late",
     "Paused",
     "Pending",
@@ -36,12 +47,20 @@ __all__ = [
     "StateDetails",
     "StateGroup",
     "StateType",
+    "Submitting",
     "Suspended",
+    "aget_state_exception",
+    "araise_state_exception",
+    "exception_to_crashed_state",
+    "exception_to_failed_state",
+    "format_exception",
     "from_record",
     "get_state_exception",
+    "is_state",
     "is_state_iterable",
     "new",
     "raise_state_exception",
+    "return_value_to_state",
 ]
 
 R = TypeVar("R", covariant=True)
@@ -58,6 +77,37 @@ _NOT_KEPT = _NotKept()
 
 
 @record
+class RunStateDetails(StateDetails):
+    """What a state carries beside, by the names that code written for Prefect uses, too."""
+
+    flow_run_id: str | None = None
+    task_run_id: str | None = None
+
+    @property
+    def cache_expiration(self) -> datetime | None:
+        """Until when the result may be used again."""
+        return self.cache_expire_time
+
+    @property
+    def pause_timeout(self) -> datetime | None:
+        """When the pause fails."""
+        return self.pause_expire_time
+
+
+_DETAILS = dataclasses.fields(StateDetails)
+
+
+def _state_type(given: object) -> StateType:
+    try:
+        return StateType(given)
+    except ValueError as error:
+        names = ", ".join(StateType)
+        raise errors.OptionValueError(
+            f"{given!r} is no type of states; use one of {names}."
+        ) from error
+
+
+@record
 class State(states.State, Generic[R]):
     """Where a run stands, with its result where it has one.
 
@@ -67,17 +117,46 @@ class State(states.State, Generic[R]):
         payload: What the server is told of the result or the exception.
         flow_run_id: The flow run whose state this is; None for a state made by hand.
         task_run_id: The same for a task run.
+        given: What who called the function gets in the place of the result: the states that the
+            function returned.
     """
 
+    id: str = dataclasses.field(default_factory=ids.new_id)
+    #: Empty: that of the type.
+    name: str = ""
+    timestamp: datetime = dataclasses.field(default_factory=lambda: _clock.now())
     data: Any = None
     payload: states.Payload | None = None
     flow_run_id: str | None = None
     task_run_id: str | None = None
+    given: Any = None
+
+    def __post_init__(self) -> None:
+        """Fill in what code that makes a state by hand leaves away.
+
+        Raises:
+            OptionValueError: There is no such type.
+        """
+        if not isinstance(cast("object", self.type), StateType):
+            object.__setattr__(self, "type", _state_type(self.type))
+        if not self.name:
+            object.__setattr__(self, "name", self.type.default_name)
+        if cast("object", self.message) is None:
+            object.__setattr__(self, "message", "")
 
     @property
-    def state_details(self) -> StateDetails:
-        """The same as ``details``."""
-        return self.details
+    def state_details(self) -> RunStateDetails:
+        """What it carries beside, with the run whose state it is."""
+        return RunStateDetails(
+            **{field.name: getattr(self.details, field.name) for field in _DETAILS},
+            flow_run_id=self.flow_run_id,
+            task_run_id=self.task_run_id,
+        )
+
+    @property
+    def has_data(self) -> bool:
+        """Whether ``data`` is what the run returned or raised, rather than kept elsewhere."""
+        return not isinstance(self.data, (_NotKept, states.Payload))
 
     @overload
     def result(
@@ -93,7 +172,8 @@ class State(states.State, Generic[R]):
         """Return the result of the run.
 
         Args:
-            raise_on_failure: Raise what made the run fail; otherwise it is returned.
+            raise_on_failure: Raise what made the run fail; otherwise it is returned, or the states
+                that the function returned.
             retry_result_failure: Whether reading a kept result is tried again for a while.
 
         Raises:
@@ -112,6 +192,11 @@ class State(states.State, Generic[R]):
             msg = f"The run is {self.name} and has no result yet; wait until it has ended."
             raise errors.UnfinishedRun(msg, self)
         if self.type is not StateType.COMPLETED:
+            if not raise_on_failure and (
+                isinstance(self.data, State) or is_state_iterable(self.data)
+            ):
+                # What became of each of them is with them.
+                return cast("Any", self.data)
             exception = get_state_exception(self)
             if raise_on_failure:
                 try:
@@ -155,6 +240,18 @@ class State(states.State, Generic[R]):
         """Return the same state with some fields changed."""
         return dataclasses.replace(self, **changes)
 
+    def model_copy(
+        self, *, update: Mapping[str, Any] | None = None, deep: bool = False
+    ) -> State[R]:
+        """Do what ``copy`` does, as code that was written for Prefect says it.
+
+        Args:
+            update: The fields to change.
+            deep: Copy the result, too.
+        """
+        changed = self.copy(**(update or {}))
+        return copy.deepcopy(changed) if deep else changed
+
     def fresh_copy(self, **changes: Any) -> State[R]:
         """Return the state as one to be entered now: with a new id and time."""
         return dataclasses.replace(
@@ -186,10 +283,10 @@ class State(states.State, Generic[R]):
         return hash(self.id)
 
     def __repr__(self) -> str:
-        """``Completed()``, or ``Completed(message='Nothing new', name='Skipped')``."""
-        message = f"message={self.message!r}" if self.message else ""
-        name = f"name={self.name!r}" if self.name != self.type.default_name else ""
-        return f"{self.type.default_name}({', '.join(part for part in (message, name) if part)})"
+        """``Completed()``, or ``Skipped('Nothing new', type=COMPLETED)``."""
+        message = repr(self.message) if self.message else ""
+        kind = f"type={self.type.value}" if self.name != self.type.default_name else ""
+        return f"{self.name}({', '.join(part for part in (message, kind) if part)})"
 
     __str__ = __repr__
 
@@ -205,8 +302,15 @@ def new(
     payload: states.Payload | None = None,
     flow_run_id: str | None = None,
     task_run_id: str | None = None,
+    **unknown: Any,
 ) -> State[Any]:
-    """Make a state that is entered now."""
+    """Make a state that is entered now.
+
+    Raises:
+        OptionTypeError: Something else was given; it is named.
+    """
+    if unknown:
+        _refuse(unknown, type)
     return State(
         id=ids.new_id(),
         type=type,
@@ -219,6 +323,11 @@ def new(
         flow_run_id=flow_run_id,
         task_run_id=task_run_id,
     )
+
+
+def _refuse(unknown: Mapping[str, Any], type: StateType) -> None:
+    names = _options.options_of(new)
+    _options.refuse_unknown(unknown, names, f"A state of the type {type.value}")
 
 
 def from_record(
@@ -256,6 +365,26 @@ def AwaitingRetry(scheduled_time: datetime | None = None, **fields: Any) -> Stat
     """Make a state: will be tried again at a time. Default: now."""
     fields.setdefault("name", "AwaitingRetry")
     return Scheduled(scheduled_time, **fields)
+
+
+def AwaitingConcurrencySlot(  # noqa: N802  # a state's name
+    scheduled_time: datetime | None = None, **fields: Any
+) -> State[Any]:
+    """Make a state: its deployment has as many runs as it may have; looked at again at a time."""
+    fields.setdefault("name", "AwaitingConcurrencySlot")
+    return Scheduled(scheduled_time, **fields)
+
+
+def Submitting(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
+    """Make a state: taken by a runner, which makes a place for it."""
+    fields.setdefault("name", "Submitting")
+    return new(StateType.PENDING, **fields)
+
+
+def InfrastructurePending(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
+    """Make a state: its place was asked for, and is not there yet."""
+    fields.setdefault("name", "InfrastructurePending")
+    return new(StateType.PENDING, **fields)
 
 
 def Pending(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
@@ -352,6 +481,11 @@ def Suspended(  # noqa: N802  # a state's name
     )
 
 
+def is_state(value: object) -> TypeGuard[State[Any]]:
+    """Say whether a value is a state."""
+    return isinstance(value, State)
+
+
 def is_state_iterable(value: object) -> TypeGuard[Iterable[State[Any]]]:
     """Say whether a value is a list, tuple or set of states, of one at least."""
     if not isinstance(value, (list, tuple, set)) or not value:
@@ -378,6 +512,19 @@ class StateGroup:
     def fail_count(self) -> int:
         """How many have failed or crashed."""
         return self.type_counts[StateType.FAILED] + self.type_counts[StateType.CRASHED]
+
+    @property
+    def cancelled_count(self) -> int:
+        """How many were cancelled."""
+        return self.type_counts[StateType.CANCELLED]
+
+    def counts_message(self) -> str:
+        """Return e.g. ``total=3, not final=1, 'COMPLETED'=2, 'RUNNING'=1``."""
+        parts = [f"total={self.total_count}"]
+        if self.not_final_count:
+            parts.append(f"not final={self.not_final_count}")
+        parts += [f"{type.value!r}={count}" for type, count in self.type_counts.items() if count]
+        return ", ".join(parts)
 
     def all_completed(self) -> bool:
         """Whether all ended well."""
@@ -454,6 +601,20 @@ def _restored(kept: states.Payload) -> Any:
         return None
 
 
+async def aget_state_exception(state: State[Any]) -> BaseException:
+    """Return what made a run fail, crash or be cancelled; see ``get_state_exception``."""
+    import asyncio
+
+    # It may have to be read from where it is kept.
+    return await asyncio.to_thread(get_state_exception, state)
+
+
+async def araise_state_exception(state: State[Any]) -> None:
+    """Raise what made a run fail, crash or be cancelled; do nothing if it did not."""
+    if state.type in _WRAPPERS:
+        raise await aget_state_exception(state)
+
+
 def raise_state_exception(state: State[Any]) -> None:
     """Raise what made a run fail, crash or be cancelled; do nothing if it did not."""
     if state.type in _WRAPPERS:
@@ -463,3 +624,22 @@ def raise_state_exception(state: State[Any]) -> None:
         except BaseException:
             _trim(exception)
             raise
+
+
+_MADE_ELSEWHERE = frozenset(
+    {
+        "exception_to_crashed_state",
+        "exception_to_failed_state",
+        "format_exception",
+        "return_value_to_state",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MADE_ELSEWHERE:
+        from headgate import _state_making  # only who makes states of values by hand
+
+        return getattr(_state_making, name)
+    msg = f"module 'headgate.states' has no attribute {name!r}"
+    raise AttributeError(msg)

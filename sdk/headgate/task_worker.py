@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Any
 
 from headgate import _calling, settings
+from headgate._explaining import explained
 from headgate.core import errors
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ class TaskWorker:
                 self._under_way -= 1
 
 
+@explained
 def serve(
     *tasks: Task[..., Any],
     limit: int | None = DEFAULT_LIMIT,
@@ -194,6 +196,7 @@ def serve(
         worker.start(timeout)
 
 
+@explained
 async def aserve(
     *tasks: Task[..., Any],
     limit: int | None = DEFAULT_LIMIT,

@@ -26,6 +26,7 @@ from typing import (
 
 from headgate import _options, parameters, settings
 from headgate import context as contexts
+from headgate._explaining import explained
 from headgate._result_options import NOT_SET, NotSet, TaskResults
 from headgate.core import errors, retries
 from headgate.core.retries import RetryDelay, exponential_backoff
@@ -88,6 +89,24 @@ if TYPE_CHECKING:
         viz_return_value: Any
 
 
+#: Options of which None says nothing in ``with_options``: those are 0 or [] where there is none.
+_KEPT_IF_NONE = frozenset(
+    {
+        "name",
+        "description",
+        "tags",
+        "cache_key_fn",
+        "cache_expiration",
+        "cache_result_in_memory",
+        "timeout_seconds",
+        "on_completion",
+        "on_failure",
+        "on_running",
+        "retry_condition_fn",
+        "viz_return_value",
+    }
+)
+
 _RESULT_OPTIONS = tuple(field.name for field in dataclasses.fields(TaskResults))
 
 
@@ -99,6 +118,7 @@ class Task(Generic[P, R]):
     Outside of a flow a call behaves the same, and nothing is recorded.
     """
 
+    @explained
     def __init__(
         self,
         fn: Callable[P, R],
@@ -260,14 +280,14 @@ class Task(Generic[P, R]):
         return self.retry_policy.max_retries
 
     @property
-    def retry_delay_seconds(self) -> tuple[float, ...]:
-        """Waiting time before each retry; the last one is used for all that follow."""
-        return self.retry_policy.delays_seconds
+    def retry_delay_seconds(self) -> float | datetime.timedelta | list[float]:
+        """Waiting time before each retry, as it was given; what a function returned is a list."""
+        return _options.told_delay(self._retry_options[1], self.retry_policy)
 
     @property
-    def retry_jitter_factor(self) -> float:
-        """A delay d becomes a random one between d and d * (1 + factor)."""
-        return self.retry_policy.jitter_factor
+    def retry_jitter_factor(self) -> float | None:
+        """A delay d becomes a random one between d and d * (1 + factor); None: it stays."""
+        return self._retry_options[2]
 
     @property
     def task_key(self) -> str:
@@ -551,6 +571,7 @@ class Task(Generic[P, R]):
         dependencies: Any = None,
     ) -> DistributedFuture[R]: ...
 
+    @explained
     def apply_async(
         self,
         args: Iterable[Any] | None = None,
@@ -593,6 +614,7 @@ class Task(Generic[P, R]):
             raise
         return _distributed_future.DistributedFuture(run, task_run_id)
 
+    @explained
     def serve(self, **options: Any) -> None:
         """Execute the runs of the task that were asked for by ``delay``.
 
@@ -636,16 +658,19 @@ class Task(Generic[P, R]):
         bound._use_function()
         return bound
 
+    @explained
     def with_options(self, **options: Unpack[TaskOptions]) -> Task[P, R]:
         """Return a copy of the task with other options.
 
         Args:
-            **options: Those of ``task``; the ones that are not given stay as they are.
+            **options: Those of ``task``; the ones that are not given stay as they are, and so do a
+                name, description, timeout, list of hooks and the like that are given as None.
 
         Raises:
             OptionTypeError: There is no such option.
         """
         _options.refuse_unknown(options, _OPTIONS, f"Task {self.name!r}")
+        given = _options.without_none(options, _KEPT_IF_NONE)
         count, delay, jitter_factor = self._retry_options
         merged: dict[str, Any] = {
             "name": self.name,
@@ -667,7 +692,7 @@ class Task(Generic[P, R]):
             "on_commit": self.on_commit_hooks,
             "viz_return_value": self.viz_return_value,
             **{field: getattr(self._results, field) for field in _RESULT_OPTIONS},
-            **options,
+            **given,
         }
         made = Task(self.fn, **merged)
         made._wrapper = self._wrapper
@@ -754,7 +779,7 @@ def _defer_all(task: Any, calls: Iterable[Mapping[str, Any]], wait_for: Any) -> 
 
 
 def _task_runner(task: Task[..., Any]) -> Any:
-    context = contexts.FlowRunContext.get()
+    context = contexts.current_flow()
     if context is None or context.task_runner is None:
         from headgate.engine import visualizing
 
@@ -790,6 +815,7 @@ def task(fn: Callable[P, R], /, **options: Unpack[TaskOptions]) -> Task[P, R]: .
 def task(**options: Unpack[TaskOptions]) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
+@explained
 def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a task of a function: ``@task`` or ``@task(retries=3)``.
 
@@ -853,7 +879,7 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     def decorate(fn: Callable[..., Any]) -> Task[..., Any]:
         try:
             return Task(fn, **options)
-        except errors.HeadgateError as error:
+        except Exception as error:
             _trim(error)
             raise
 

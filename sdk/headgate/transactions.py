@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from headgate import _options
 from headgate import context as contexts
+from headgate._explaining import explained
 from headgate.core import errors
 from headgate.engine import effects
 from headgate.engine.effects import Call, Steps, Twin
@@ -242,6 +243,7 @@ class BaseTransaction:
         if store is None or key is None:
             return
         if self._is_serializable:
+            self.admit(self)
             self._is_locked = yield Twin(store.acquire_lock, store.aacquire_lock, key, self.holder)
         if self.overwrite:
             return
@@ -298,6 +300,15 @@ class BaseTransaction:
     def _was_found(self) -> bool:
         """Whether it was committed before it began; its body runs all the same."""
         return self._found is not None
+
+    def admit(self, child: BaseTransaction) -> None:
+        """Check, before it locks its key, that a transaction can end within this one.
+
+        Raises:
+            ConfigurationError: It cannot.
+        """
+        if self.parent is not None:
+            self.parent.admit(child)
 
     def commit_steps(self) -> Steps[bool]:
         """Commit what is within, then this one; says whether it is committed."""
@@ -484,6 +495,7 @@ def get_transaction() -> BaseTransaction | None:
     return task_transactions.of(task)
 
 
+@explained
 @contextlib.contextmanager
 def transaction(
     key: str | None = None,
@@ -526,6 +538,7 @@ def transaction(
         yield made
 
 
+@explained
 @contextlib.asynccontextmanager
 async def atransaction(
     key: str | None = None,

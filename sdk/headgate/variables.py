@@ -18,7 +18,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from headgate import _calling
+from headgate import _calling, _options
+from headgate._explaining import explained
 from headgate.core import errors
 
 if TYPE_CHECKING:
@@ -32,18 +33,19 @@ class Variable:
     """A named value.
 
     Attributes:
-        id: UUID text.
         name: Unique; 1 to 255 lower-case letters, digits, ``-`` and ``_``.
         value: What JSON has: a text, a number, a list, a dictionary, True, False or None.
         tags: For grouping and finding.
+        id: UUID text; empty before it is stored.
     """
 
-    id: str
     name: str
     value: Any
     tags: tuple[str, ...] = ()
+    id: str = ""
 
     @classmethod
+    @explained
     def get(cls, name: str, default: Any = None) -> Any:
         """Return the value of a variable.
 
@@ -54,6 +56,7 @@ class Variable:
         Raises:
             InvalidArgument: The name is none that a variable can have.
         """
+        _check(name)
         if _calling.in_event_loop():
             return cls.aget(name, default)
         from headgate.client import orchestration
@@ -63,8 +66,10 @@ class Variable:
         return default if found is None else found.value
 
     @classmethod
+    @explained
     async def aget(cls, name: str, default: Any = None) -> Any:
         """Return the value of a variable; see ``get``."""
+        _check(name)
         from headgate.client import orchestration
 
         async with orchestration.get_client() as client:
@@ -72,6 +77,7 @@ class Variable:
         return default if found is None else found.value
 
     @classmethod
+    @explained
     def set(
         cls, name: str, value: Any, tags: Sequence[str] | None = None, overwrite: bool = False
     ) -> Variable:
@@ -87,6 +93,7 @@ class Variable:
             AlreadyExists: There is one of this name, and ``overwrite`` is not set.
             InvalidArgument: The name, the value or a tag is wrong.
         """
+        _check(name, tags)
         if _calling.in_event_loop():
             return cast("Variable", cls.aset(name, value, tags, overwrite))
         from headgate.client import orchestration
@@ -100,10 +107,12 @@ class Variable:
                 raise _taken(name) from error
 
     @classmethod
+    @explained
     async def aset(
         cls, name: str, value: Any, tags: Sequence[str] | None = None, overwrite: bool = False
     ) -> Variable:
         """Make a variable, or change the one there is; see ``set``."""
+        _check(name, tags)
         from headgate.client import orchestration
 
         async with orchestration.get_client() as client:
@@ -115,6 +124,7 @@ class Variable:
                 raise _taken(name) from error
 
     @classmethod
+    @explained
     def unset(cls, name: str) -> bool:
         """Delete a variable.
 
@@ -124,6 +134,7 @@ class Variable:
         Returns:
             Whether there was one.
         """
+        _check(name)
         if _calling.in_event_loop():
             return cast("bool", cls.aunset(name))
         from headgate.client import orchestration
@@ -136,8 +147,10 @@ class Variable:
         return True
 
     @classmethod
+    @explained
     async def aunset(cls, name: str) -> bool:
         """Delete a variable; see ``unset``."""
+        _check(name)
         from headgate.client import orchestration
 
         async with orchestration.get_client() as client:
@@ -158,3 +171,11 @@ def _taken(name: str) -> errors.AlreadyExists:
         name,
         f"There is a variable {name!r} already; pass overwrite=True to change it.",
     )
+
+
+def _check(name: Any, tags: Any = None) -> None:
+    if name is None:
+        msg = "name is None; use that of a variable."
+        raise errors.OptionTypeError(msg)
+    _options.checked_text(name, "name")
+    _options.checked_tags(tags)

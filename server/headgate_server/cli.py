@@ -77,6 +77,7 @@ def start(
         migrate_on_start=False if no_migrate else None,
     )
     _configure_logging(settings.log_level)
+    _warn_of_misspelled_settings()
     if no_dashboard:
         click.echo("This version has no dashboard; --no-dashboard changes nothing.", err=True)
     _or_fail(lambda: asyncio.run(_serve(settings)))
@@ -324,6 +325,13 @@ def _configure_logging(level: str) -> None:
         datefmt="%H:%M:%S",
     )
     logging.getLogger("headgate").setLevel(level.upper())
+
+
+def _warn_of_misspelled_settings() -> None:
+    from headgate_server.settings import misspelled
+
+    for said in misspelled():
+        logging.getLogger("headgate.server.settings").warning(said)
 
 
 def _or_fail(work: Callable[[], T]) -> T:

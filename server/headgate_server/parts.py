@@ -20,11 +20,13 @@ from headgate_server.services.flow_runs import FlowRunService
 from headgate_server.services.flows import FlowService
 from headgate_server.services.logs import LogService
 from headgate_server.services.loops.cancellations import Cancellations
+from headgate_server.services.loops.heartbeats import Heartbeats
 from headgate_server.services.loops.late_runs import LateRuns
 from headgate_server.services.loops.pauses import Pauses
 from headgate_server.services.loops.scheduler import Scheduler
 from headgate_server.services.notifier import Notifier
 from headgate_server.services.orchestration import Orchestration
+from headgate_server.services.result_storage import ResultStorageService
 from headgate_server.services.run_inputs import RunInputService
 from headgate_server.services.scheduling import Scheduling
 from headgate_server.services.server_info import ServerInfoService, Setting
@@ -135,7 +137,9 @@ def _unary_loops(
     scheduling: Scheduling,
     new_id: Callable[[], str],
 ) -> Sequence[Loop]:
+    heartbeats = settings.heartbeat_events_interval_seconds
     return (
+        *([Heartbeats(storage, interval_seconds=heartbeats).run] if heartbeats else []),
         Scheduler(
             storage,
             scheduling=scheduling,
@@ -190,7 +194,7 @@ def _unary_servicers(
         FlowServicer(FlowService(storage, new_id=new_id)),
         DeploymentServicer(deployments),
         FlowRunServicer(flow_runs, clock=clock, new_id=new_id),
-        TaskRunServicer(TaskRunService(storage)),
+        TaskRunServicer(TaskRunService(storage, new_id=new_id), clock=clock, new_id=new_id),
         WorkPoolServicer(WorkPoolService(storage, new_id=new_id)),
         VariableServicer(VariableService(storage, new_id=new_id)),
         ArtifactServicer(ArtifactService(storage, new_id=new_id)),
@@ -198,7 +202,7 @@ def _unary_servicers(
             BlockTypeService(storage, new_id=new_id),
             BlockService(storage, encryption=_encryption(settings, storage), new_id=new_id),
         ),
-        ServerServicer(info),
+        ServerServicer(info, ResultStorageService(storage)),
     )
 
 

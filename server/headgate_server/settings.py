@@ -44,6 +44,9 @@ class Settings(pydantic_settings.BaseSettings):
         pause_interval_seconds: How often expired pauses are looked for.
         cancel_interval_seconds: How often overdue cancellations are looked for.
         scheduler_interval_seconds: How often schedules are topped up.
+        heartbeat_events_interval_seconds: How often an event tells of each flow run that is still
+            executed, ``headgate.flow-run.heartbeat``. 0: never. No run needs them to be found
+            lost: leases see to that.
         encryption_key: What blocks are encrypted with: 32 random bytes in URL-safe base64. Several
             by commas: the first encrypts, all decrypt. Default: a file beside an SQLite
             database, for this user alone; with PostgreSQL, in the database.
@@ -70,6 +73,7 @@ class Settings(pydantic_settings.BaseSettings):
     pause_interval_seconds: float = pydantic.Field(default=5, gt=0)
     cancel_interval_seconds: float = pydantic.Field(default=1, gt=0)
     scheduler_interval_seconds: float = pydantic.Field(default=60, gt=0)
+    heartbeat_events_interval_seconds: float = pydantic.Field(default=0, ge=0)
     encryption_key: pydantic.SecretStr = pydantic.SecretStr("")
     shutdown_grace_seconds: float = pydantic.Field(default=2, ge=0)
 
@@ -138,6 +142,23 @@ class Settings(pydantic_settings.BaseSettings):
             for name, field in type(self).model_fields.items()
             for value in [getattr(self, name)]
         ]
+
+
+def misspelled() -> list[str]:
+    """Say which names in the environment and in files are meant for the server, and are none."""
+    known = [f"server_{name}" for name in Settings.model_fields]
+
+    def is_known(name: str) -> bool:
+        # Clients have settings about the server that they start themselves.
+        return name in known or name.startswith("server_ephemeral_")
+
+    found = list(configuration.misspelled(known, is_known))
+    for name, layer in configuration.unknown_names(configuration.layers(), is_known):
+        if name.startswith("server_"):
+            near = configuration.nearest(name, known)
+            remedy = f"did you mean {near}?" if near else "take it out."
+            found.append(f"{layer.source}: {name} is no setting of the server; {remedy}")
+    return found
 
 
 _PLACES = frozenset({"host", "port", "unix_socket"})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import sqlite3
 import sys
@@ -96,9 +95,7 @@ def headgate(api_url: str, *arguments: str) -> str:
 
 def ask(client: SyncHeadgateClient, deployment: str, **parameters: object) -> runs.FlowRun:
     """Ask for a run of a deployment."""
-    return client.create_flow_run_from_deployment(
-        deployment, parameters={name: json.dumps(value) for name, value in parameters.items()}
-    )
+    return client.create_flow_run_from_deployment(deployment, parameters=parameters)
 
 
 def until(

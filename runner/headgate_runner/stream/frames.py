@@ -53,6 +53,7 @@ def hello(identity: Identity, book: lease.LeaseBook, resume_token: str) -> pb.Le
             labels=identity.labels,
             slots=book.slots,
             sdk=SDK,
+            features=["hooks"],
             held=[_held(held) for held in book.held],
         )
     )
@@ -142,6 +143,20 @@ def held_of(message: pb.HeldLease | pb.Revoke | pb.Released) -> lease.Held:
 def all_held(messages: Iterable[pb.HeldLease]) -> list[lease.Held]:
     """The leases that a frame lists."""
     return [held_of(message) for message in messages]
+
+
+def hooks_of(message: pb.CallHooks) -> jobs.Job:
+    """The run whose hooks are to be called.
+
+    Raises:
+        InvalidArgument: It is none; a fault of the server.
+    """
+    flow_run = flow_run_codec.flow_run_from_proto(message.flow_run)
+    return jobs.Job(
+        flow_run=flow_run,
+        deployment=deployment_codec.deployment_from_proto(message.deployment),
+        fencing_token=flow_run.fencing_token,
+    )
 
 
 def job_of(offer: pb.Offer) -> jobs.Job:

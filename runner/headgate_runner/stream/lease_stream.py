@@ -7,6 +7,7 @@ runner; what a broken stream has swallowed is said again from the book when the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import math
 import os
@@ -67,6 +68,10 @@ class Duties(Protocol):
 
     def abandon(self, held: lease.Held, *, grace_seconds: float, reason: str) -> None:
         """Stop a run whose lease is lost; nothing is to be reported."""
+        ...
+
+    def call_hooks(self, job: jobs.Job) -> None:
+        """Call the hooks of a run whose own runner is lost."""
         ...
 
     def connected(self, *, resumed: bool) -> None:
@@ -344,6 +349,9 @@ class LeaseStream:
             case "released":
                 self._book.confirm_release(frames.held_of(frame.released))
                 self._released.set()
+            case "call_hooks":
+                with contextlib.suppress(errors.InvalidArgument):  # a fault of the server
+                    self._duties.call_hooks(frames.hooks_of(frame.call_hooks))
             case _:
                 pass  # a second Welcome, a Throttle, or news from a newer server
 

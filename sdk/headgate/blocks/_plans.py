@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pydantic
 
+from headgate._validation import explain
 from headgate.blocks import _events, _registry, _schemas, _values
 from headgate.core import blocks, errors, ids
 
@@ -25,6 +26,7 @@ BlockT = TypeVar("BlockT", bound="Block")
 def run(steps: Steps[T], client: SyncHeadgateClient | None = None) -> T:
     """Carry out calls with a client, or one of its own; blocks."""
     if client is not None:
+        _check_client(client, "get_client(sync_client=True)")
         return client.carry(steps)
     from headgate.client import orchestration  # loads grpc
 
@@ -32,9 +34,16 @@ def run(steps: Steps[T], client: SyncHeadgateClient | None = None) -> T:
         return opened.carry(steps)
 
 
+def _check_client(client: object, opener: str) -> None:
+    if not hasattr(client, "carry"):
+        msg = f"client is {client!r}; use what `with {opener}` opens, or leave it away."
+        raise errors.OptionTypeError(msg)
+
+
 async def arun(steps: Steps[T], client: HeadgateClient | None = None) -> T:
     """Carry out calls with a client, or one of its own; to be awaited."""
     if client is not None:
+        _check_client(client, "get_client()")
         return await client.carry(steps)
     from headgate.client import orchestration  # loads grpc
 
@@ -196,9 +205,10 @@ def _make(kind: type[BlockT], loaded: blocks.LoadedBlock, *, validate: bool) -> 
         block = actual.model_validate(values)
     except pydantic.ValidationError as problem:
         if validate:
+            wrong = explain(problem, "the block")
             msg = (
                 f"Block {document.full_name!r} does not fit {actual.__name__}: "
-                f"{_explain(problem)}. If the class has changed, load it with validate=False, put "
+                f"{wrong}. If the class has changed, load it with validate=False, put "
                 "it right and save it with overwrite=True."
             )
             raise errors.BlockError(msg) from None
@@ -230,15 +240,6 @@ def _identify(block: Block, document: blocks.BlockDocument) -> None:
         ("_is_anonymous", document.is_anonymous),
     ):
         setattr(block, name, value)
-
-
-def _explain(problem: pydantic.ValidationError) -> str:
-    """Name what is wrong without the values, which may be secret."""
-    found = problem.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(
-        f"{'.'.join(str(part) for part in error['loc']) or 'the block'}: {error['msg']}"
-        for error in found
-    )
 
 
 def _attribute(of: Any, name: str) -> Any:

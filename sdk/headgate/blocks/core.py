@@ -18,13 +18,17 @@ All that calls the server exists twice: ``load`` blocks, ``aload`` is awaited.
 
 from __future__ import annotations
 
+import inspect
+import typing
 import uuid
 from abc import ABC
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import pydantic
 
+from headgate._explaining import explained
+from headgate._validation import explain
 from headgate.blocks import _plans, _registry, _schemas, _texts, _values
 from headgate.blocks._awaitable import DONE, Done, Text
 from headgate.core.blocks import reference
@@ -52,6 +56,9 @@ __all__ = [
 ]
 
 
+#: Modules that make blocks of data.
+_MAKERS = ("pydantic.", "headgate.blocks.")
+_SECRETS = (pydantic.SecretStr, pydantic.SecretBytes, pydantic.Secret)
 _AS_REFERENCES = {"blocks": "references"}
 
 
@@ -90,8 +97,28 @@ class Block(pydantic.BaseModel, ABC):
     _is_anonymous: bool | None = pydantic.PrivateAttr(None)
 
     def __init__(self, /, **data: Any) -> None:
-        """Make a block of its fields."""
-        super().__init__(**data)
+        """Make a block of its fields.
+
+        Raises:
+            BlockError: Fields are missing or wrong; they are named.
+        """
+        try:
+            super().__init__(**data)
+        except pydantic.ValidationError as problem:
+            # One within a model, or that is loaded, is made by pydantic, which says of its errors
+            # where in the whole they are.
+            here = inspect.currentframe()
+            caller = None if here is None else here.f_back
+            if caller is not None and caller.f_globals["__name__"].startswith(_MAKERS):
+                raise
+            error = _misfit(type(self), data, problem)
+            try:
+                raise error from problem
+            except BlockError:
+                from headgate.logging import tracebacks  # only who errs pays
+
+                tracebacks.trim(error)
+                raise
         self.block_initialization()
 
     @classmethod
@@ -127,7 +154,19 @@ class Block(pydantic.BaseModel, ABC):
         # Parameters of runs name a saved block; others want to see its fields.
         if self._block_document_id is not None and info.context == _AS_REFERENCES:
             return reference(self._block_document_id)
-        return handler(self)
+        return self._revealed(handler(self), info)
+
+    def _revealed(self, fields: dict[str, Any], info: pydantic.SerializationInfo) -> dict[str, Any]:
+        """Show secrets to who asks for them: ``model_dump(context={"include_secrets": True})``."""
+        context: Any = info.context
+        asked = isinstance(context, Mapping) and "include_secrets" in context
+        if not asked or not cast("Mapping[str, Any]", context)["include_secrets"]:
+            return fields
+        for name, value in fields.items():
+            secret = getattr(self, name, value)
+            if isinstance(secret, _SECRETS) and value is not None:
+                fields[name] = secret.get_secret_value()
+        return fields
 
     # --- What it is -------------------------------------------------------------------------
 
@@ -176,6 +215,13 @@ class Block(pydantic.BaseModel, ABC):
         return _schemas.is_block_class(block)
 
     @classmethod
+    def annotation_refers_to_block_class(cls, annotation: Any) -> bool:
+        """Say whether an annotation is a class of blocks, or a union that has one."""
+        return cls.is_block_class(annotation) or any(
+            cls.is_block_class(argument) for argument in typing.get_args(annotation)
+        )
+
+    @classmethod
     def get_block_class_from_schema(cls, schema: BlockSchema) -> type[Block]:
         """Return the class of the blocks of a schema.
 
@@ -210,6 +256,7 @@ class Block(pydantic.BaseModel, ABC):
     # --- Loading ----------------------------------------------------------------------------
 
     @classmethod
+    @explained
     def load(
         cls, name: str, validate: bool = True, client: SyncHeadgateClient | None = None
     ) -> Self:
@@ -228,6 +275,7 @@ class Block(pydantic.BaseModel, ABC):
         return _plans.run(_plans.load(cls, name, validate=validate), client)
 
     @classmethod
+    @explained
     async def aload(
         cls, name: str, validate: bool = True, client: HeadgateClient | None = None
     ) -> Self:
@@ -235,6 +283,7 @@ class Block(pydantic.BaseModel, ABC):
         return await _plans.arun(_plans.load(cls, name, validate=validate), client)
 
     @classmethod
+    @explained
     def load_from_ref(
         cls,
         ref: str | uuid.UUID | dict[str, Any],
@@ -256,6 +305,7 @@ class Block(pydantic.BaseModel, ABC):
         return _plans.run(_plans.load_from_ref(cls, ref, validate=validate), client)
 
     @classmethod
+    @explained
     async def aload_from_ref(
         cls,
         ref: str | uuid.UUID | dict[str, Any],
@@ -284,6 +334,7 @@ class Block(pydantic.BaseModel, ABC):
         """Tell the server about this class; see ``register_type_and_schema``."""
         await _plans.arun(_plans.register(cls), client)
 
+    @explained
     def save(
         self,
         name: str | None = None,
@@ -308,6 +359,7 @@ class Block(pydantic.BaseModel, ABC):
         """
         return Text(_plans.run(_plans.save(self, name, overwrite=overwrite), client))
 
+    @explained
     async def asave(
         self,
         name: str | None = None,
@@ -318,6 +370,7 @@ class Block(pydantic.BaseModel, ABC):
         return await _plans.arun(_plans.save(self, name, overwrite=overwrite), client)
 
     @classmethod
+    @explained
     def delete(cls, name: str, client: SyncHeadgateClient | None = None) -> Done:
         """Delete a saved block.
 
@@ -333,6 +386,14 @@ class Block(pydantic.BaseModel, ABC):
         return DONE
 
     @classmethod
+    @explained
     async def adelete(cls, name: str, client: HeadgateClient | None = None) -> None:
         """Delete a saved block; see ``delete``."""
         await _plans.arun(_plans.delete(cls, name), client)
+
+
+def _misfit(
+    kind: type[Block], given: dict[str, Any], problem: pydantic.ValidationError
+) -> BlockError:
+    wrong = explain(problem, "the block", given)
+    return BlockError(f"A {kind.__name__} cannot be made of this: {wrong}.")

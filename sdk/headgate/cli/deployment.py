@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headgate import payloads
 from headgate.cli import following, output
 from headgate.cli.app import App, pass_app
 from headgate.cli.deploy import describe
@@ -16,7 +15,6 @@ from headgate.cli.inputs import (
     LengthOfTime,
     Time,
     job_variable_option,
-    json_texts,
     parameter_option,
 )
 from headgate.cli.output import Cell, Format
@@ -133,10 +131,8 @@ def run(
     with app.client() as client:
         made = client.create_flow_run_from_deployment(
             name,
-            parameters={
-                key: payloads.encode_text(text) for key, text in json_texts(parameters).items()
-            },
-            job_variables=json_texts(job_variables),
+            parameters=parameters,
+            job_variables=job_variables,
             scheduled_time=app.clock.now() + start_in if start_in is not None else start_at,
             name=flow_run_name,
             tags=tags,

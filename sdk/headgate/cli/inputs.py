@@ -58,11 +58,6 @@ def pairs(texts: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def json_texts(values: dict[str, Any]) -> dict[str, str]:
-    """Turn values into the JSON texts that are stored and sent."""
-    return {name: json.dumps(value) for name, value in values.items()}
-
-
 class LengthOfTime(click.ParamType[timedelta]):
     """Seconds, or a number with a unit: ``90``, ``90s``, ``15m``, ``2h``, ``1d``."""
 

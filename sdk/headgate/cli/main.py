@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,6 +40,10 @@ COMMANDS = {
     "concurrency-limit": Lazy(
         "Limit how many task runs with a tag run at once.",
         "headgate.cli.concurrency_limit:concurrency_limit",
+    ),
+    "task-run": Lazy("List task runs, and end them by hand.", "headgate.cli.task_run:task_run"),
+    "result-storage": Lazy(
+        "Choose where results are kept by default.", "headgate.cli.result_storage:result_storage"
     ),
     "task": Lazy("Serve background tasks.", "headgate.cli.task:task"),
     "variable": Lazy("List, read, set and unset variables.", "headgate.cli.variable:variable"),
@@ -99,6 +105,7 @@ def run(command: click.Command, arguments: Sequence[str] | None, prog_name: str)
         0 if it did what was asked; 1 if it could not; 2 if the arguments are wrong; 130 if it was
         interrupted; or what the command says.
     """
+    _warn_of_misspelled_settings()
     try:
         result = command.main(
             list(arguments) if arguments is not None else None, prog_name, standalone_mode=False
@@ -112,6 +119,17 @@ def run(command: click.Command, arguments: Sequence[str] | None, prog_name: str)
         click.echo(f"Error: {error}", err=True)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _warn_of_misspelled_settings() -> None:
+    if not any(name.startswith("HEADGATE_") for name in os.environ):
+        return  # `headgate --help` needs no settings
+    from headgate import settings
+
+    # What cannot be read is told of by the command, if it is of any concern to it.
+    with contextlib.suppress(errors.HeadgateError):
+        for said in settings.misspelled():
+            click.echo(f"Warning: {said}", err=True)
 
 
 def tell(error: click.ClickException) -> int:

@@ -91,6 +91,13 @@ def _described(describe: Callable[..., T], args: Sequence[Any], kwargs: Mapping[
         raise errors.ParameterBindError(msg) from None
 
 
+def _trim(error: errors.HeadgateError) -> None:
+    """Show an error at the line of the user's that made the call; its message says the rest."""
+    from headgate.logging import tracebacks  # only who fails pays
+
+    tracebacks.trim(error)
+
+
 def _name_of(describe: object) -> str:
     return getattr(describe, "__name__", "")
 
@@ -262,7 +269,11 @@ class AsyncMethod(Generic[P, T]):
         return _bound(functools.partial(self._call, client), self._describe)
 
     async def _call(self, client: AsyncCarrier, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await client.carry(_described(self._describe, args, kwargs))
+        try:
+            return await client.carry(_described(self._describe, args, kwargs))
+        except errors.HeadgateError as error:
+            _trim(error)
+            raise
 
 
 class AsyncStream(Generic[P, T]):
@@ -441,7 +452,11 @@ class SyncMethod(Generic[P, T]):
         return _bound(functools.partial(self._call, client), self._describe)
 
     def _call(self, client: SyncCarrier, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return client.carry(_described(self._describe, args, kwargs))
+        try:
+            return client.carry(_described(self._describe, args, kwargs))
+        except errors.HeadgateError as error:
+            _trim(error)
+            raise
 
 
 class SyncStream(Generic[P, T]):

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 from headgate import _options
+from headgate._explaining import explained
 from headgate.client import following
 from headgate.client.calls import (
     artifacts,
@@ -60,8 +61,12 @@ class HeadgateClient(AsyncCarrier):
     api_healthcheck = AsyncMethod(server.api_healthcheck)
     api_version = AsyncMethod(server.api_version)
     raise_for_api_version_mismatch = AsyncMethod(server.raise_for_api_version_mismatch)
+    read_server_default_result_storage = AsyncMethod(server.read_server_default_result_storage)
+    update_server_default_result_storage = AsyncMethod(server.update_server_default_result_storage)
+    clear_server_default_result_storage = AsyncMethod(server.clear_server_default_result_storage)
 
     create_flow = AsyncMethod(flows.create_flow)
+    create_flow_from_name = AsyncMethod(flows.create_flow_from_name)
     read_flow = AsyncMethod(flows.read_flow)
     read_flow_by_name = AsyncMethod(flows.read_flow_by_name)
     read_flows = AsyncMethod(flows.read_flows)
@@ -76,14 +81,18 @@ class HeadgateClient(AsyncCarrier):
     read_deployments = AsyncMethod(deployments.read_deployments)
     pause_deployment = AsyncMethod(deployments.pause_deployment)
     resume_deployment = AsyncMethod(deployments.resume_deployment)
+    set_deployment_paused_state = AsyncMethod(deployments.set_deployment_paused_state)
+    read_deployment_schedules = AsyncMethod(deployments.read_deployment_schedules)
     delete_deployment = AsyncMethod(deployments.delete_deployment)
 
+    create_flow_run = AsyncMethod(flow_runs.create_flow_run)
     create_flow_run_from_deployment = AsyncMethod(flow_runs.create_flow_run_from_deployment)
     read_flow_run = AsyncMethod(flow_runs.read_flow_run)
     read_flow_runs = AsyncMethod(flow_runs.read_flow_runs)
     count_flow_runs = AsyncMethod(flow_runs.count_flow_runs)
     read_flow_run_states = AsyncMethod(flow_runs.read_flow_run_states)
     update_flow_run = AsyncMethod(flow_runs.update_flow_run)
+    set_flow_run_name = AsyncMethod(flow_runs.set_flow_run_name)
     update_flow_run_labels = AsyncMethod(flow_runs.update_flow_run_labels)
     set_flow_run_state = AsyncMethod(flow_runs.set_flow_run_state)
     cancel_flow_run = AsyncMethod(flow_runs.cancel_flow_run)
@@ -91,11 +100,15 @@ class HeadgateClient(AsyncCarrier):
     resume_flow_run = AsyncMethod(flow_runs.resume_flow_run)
     delete_flow_run = AsyncMethod(flow_runs.delete_flow_run)
 
+    create_task_run = AsyncMethod(task_runs.create_task_run)
     read_task_run = AsyncMethod(task_runs.read_task_run)
     read_task_runs = AsyncMethod(task_runs.read_task_runs)
     count_task_runs = AsyncMethod(task_runs.count_task_runs)
     read_task_run_states = AsyncMethod(task_runs.read_task_run_states)
     read_recorded_calls = AsyncMethod(task_runs.read_recorded_calls)
+    set_task_run_state = AsyncMethod(task_runs.set_task_run_state)
+    set_task_run_name = AsyncMethod(task_runs.set_task_run_name)
+    delete_task_run = AsyncMethod(task_runs.delete_task_run)
 
     create_work_pool = AsyncMethod(work_pools.create_work_pool)
     read_work_pool = AsyncMethod(work_pools.read_work_pool)
@@ -104,6 +117,7 @@ class HeadgateClient(AsyncCarrier):
     delete_work_pool = AsyncMethod(work_pools.delete_work_pool)
     create_work_queue = AsyncMethod(work_pools.create_work_queue)
     read_work_queues = AsyncMethod(work_pools.read_work_queues)
+    read_work_queue_by_name = AsyncMethod(work_pools.read_work_queue_by_name)
     update_work_queue = AsyncMethod(work_pools.update_work_queue)
     delete_work_queue = AsyncMethod(work_pools.delete_work_queue)
     read_runners = AsyncMethod(work_pools.read_runners)
@@ -119,6 +133,7 @@ class HeadgateClient(AsyncCarrier):
     read_block_document = AsyncMethod(blocks.read_block_document)
     read_block_document_by_name = AsyncMethod(blocks.read_block_document_by_name)
     read_block_documents = AsyncMethod(blocks.read_block_documents)
+    read_block_documents_by_type = AsyncMethod(blocks.read_block_documents_by_type)
     update_block_document = AsyncMethod(blocks.update_block_document)
     delete_block_document = AsyncMethod(blocks.delete_block_document)
 
@@ -155,6 +170,9 @@ class HeadgateClient(AsyncCarrier):
     update_global_concurrency_limit = AsyncMethod(
         concurrency_limits.update_global_concurrency_limit
     )
+    upsert_global_concurrency_limit_by_name = AsyncMethod(
+        concurrency_limits.upsert_global_concurrency_limit_by_name
+    )
     delete_global_concurrency_limit_by_name = AsyncMethod(
         concurrency_limits.delete_global_concurrency_limit_by_name
     )
@@ -175,6 +193,7 @@ class HeadgateClient(AsyncCarrier):
     watch_active_limits = AsyncStream(following.watch_active_limits)
 
     write_logs = AsyncMethod(logs.write_logs)
+    create_logs = AsyncMethod(logs.create_logs)
     read_logs = AsyncMethod(logs.read_logs)
     tail_logs = AsyncStream(following.tail_logs)
 
@@ -200,8 +219,12 @@ class SyncHeadgateClient(SyncCarrier):
     api_healthcheck = SyncMethod(server.api_healthcheck)
     api_version = SyncMethod(server.api_version)
     raise_for_api_version_mismatch = SyncMethod(server.raise_for_api_version_mismatch)
+    read_server_default_result_storage = SyncMethod(server.read_server_default_result_storage)
+    update_server_default_result_storage = SyncMethod(server.update_server_default_result_storage)
+    clear_server_default_result_storage = SyncMethod(server.clear_server_default_result_storage)
 
     create_flow = SyncMethod(flows.create_flow)
+    create_flow_from_name = SyncMethod(flows.create_flow_from_name)
     read_flow = SyncMethod(flows.read_flow)
     read_flow_by_name = SyncMethod(flows.read_flow_by_name)
     read_flows = SyncMethod(flows.read_flows)
@@ -216,14 +239,18 @@ class SyncHeadgateClient(SyncCarrier):
     read_deployments = SyncMethod(deployments.read_deployments)
     pause_deployment = SyncMethod(deployments.pause_deployment)
     resume_deployment = SyncMethod(deployments.resume_deployment)
+    set_deployment_paused_state = SyncMethod(deployments.set_deployment_paused_state)
+    read_deployment_schedules = SyncMethod(deployments.read_deployment_schedules)
     delete_deployment = SyncMethod(deployments.delete_deployment)
 
+    create_flow_run = SyncMethod(flow_runs.create_flow_run)
     create_flow_run_from_deployment = SyncMethod(flow_runs.create_flow_run_from_deployment)
     read_flow_run = SyncMethod(flow_runs.read_flow_run)
     read_flow_runs = SyncMethod(flow_runs.read_flow_runs)
     count_flow_runs = SyncMethod(flow_runs.count_flow_runs)
     read_flow_run_states = SyncMethod(flow_runs.read_flow_run_states)
     update_flow_run = SyncMethod(flow_runs.update_flow_run)
+    set_flow_run_name = SyncMethod(flow_runs.set_flow_run_name)
     update_flow_run_labels = SyncMethod(flow_runs.update_flow_run_labels)
     set_flow_run_state = SyncMethod(flow_runs.set_flow_run_state)
     cancel_flow_run = SyncMethod(flow_runs.cancel_flow_run)
@@ -231,11 +258,15 @@ class SyncHeadgateClient(SyncCarrier):
     resume_flow_run = SyncMethod(flow_runs.resume_flow_run)
     delete_flow_run = SyncMethod(flow_runs.delete_flow_run)
 
+    create_task_run = SyncMethod(task_runs.create_task_run)
     read_task_run = SyncMethod(task_runs.read_task_run)
     read_task_runs = SyncMethod(task_runs.read_task_runs)
     count_task_runs = SyncMethod(task_runs.count_task_runs)
     read_task_run_states = SyncMethod(task_runs.read_task_run_states)
     read_recorded_calls = SyncMethod(task_runs.read_recorded_calls)
+    set_task_run_state = SyncMethod(task_runs.set_task_run_state)
+    set_task_run_name = SyncMethod(task_runs.set_task_run_name)
+    delete_task_run = SyncMethod(task_runs.delete_task_run)
 
     create_work_pool = SyncMethod(work_pools.create_work_pool)
     read_work_pool = SyncMethod(work_pools.read_work_pool)
@@ -244,6 +275,7 @@ class SyncHeadgateClient(SyncCarrier):
     delete_work_pool = SyncMethod(work_pools.delete_work_pool)
     create_work_queue = SyncMethod(work_pools.create_work_queue)
     read_work_queues = SyncMethod(work_pools.read_work_queues)
+    read_work_queue_by_name = SyncMethod(work_pools.read_work_queue_by_name)
     update_work_queue = SyncMethod(work_pools.update_work_queue)
     delete_work_queue = SyncMethod(work_pools.delete_work_queue)
     read_runners = SyncMethod(work_pools.read_runners)
@@ -259,6 +291,7 @@ class SyncHeadgateClient(SyncCarrier):
     read_block_document = SyncMethod(blocks.read_block_document)
     read_block_document_by_name = SyncMethod(blocks.read_block_document_by_name)
     read_block_documents = SyncMethod(blocks.read_block_documents)
+    read_block_documents_by_type = SyncMethod(blocks.read_block_documents_by_type)
     update_block_document = SyncMethod(blocks.update_block_document)
     delete_block_document = SyncMethod(blocks.delete_block_document)
 
@@ -291,6 +324,9 @@ class SyncHeadgateClient(SyncCarrier):
     )
     read_global_concurrency_limits = SyncMethod(concurrency_limits.read_global_concurrency_limits)
     update_global_concurrency_limit = SyncMethod(concurrency_limits.update_global_concurrency_limit)
+    upsert_global_concurrency_limit_by_name = SyncMethod(
+        concurrency_limits.upsert_global_concurrency_limit_by_name
+    )
     delete_global_concurrency_limit_by_name = SyncMethod(
         concurrency_limits.delete_global_concurrency_limit_by_name
     )
@@ -309,6 +345,7 @@ class SyncHeadgateClient(SyncCarrier):
     watch_active_limits = SyncStream(following.watch_active_limits)
 
     write_logs = SyncMethod(logs.write_logs)
+    create_logs = SyncMethod(logs.create_logs)
     read_logs = SyncMethod(logs.read_logs)
     tail_logs = SyncStream(following.tail_logs)
 
@@ -338,6 +375,7 @@ def get_client(
 ) -> SyncHeadgateClient: ...
 
 
+@explained
 def get_client(
     httpx_settings: Mapping[str, Any] | None = None,
     sync_client: bool = False,

@@ -99,6 +99,8 @@ def pages(
     decode: Callable[[Any], ResultT],
     limit: int | None,
     page_size_max: int = PAGE_SIZE_MAX,
+    keep: Callable[[ResultT], bool] | None = None,
+    offset: int = 0,
 ) -> Steps[list[ResultT]]:
     """Read pages of a list until there are enough items, or no more.
 
@@ -109,19 +111,22 @@ def pages(
         decode: Turns an item into a record.
         limit: How many items at most; None for all.
         page_size_max: The largest page that the server gives.
+        keep: Says of a record whether it counts; the others are left out.
+        offset: How many records are passed over before the first that is returned.
     """
     paged = cast("_PagedRequest", request)
     result: list[ResultT] = []
-    while limit is None or len(result) < limit:
-        paged.page_size = (
-            page_size_max if limit is None else min(limit - len(result), page_size_max)
-        )
+    wanted = None if limit is None else limit + offset
+    while wanted is None or len(result) < wanted:
+        missing = page_size_max if wanted is None or keep is not None else wanted - len(result)
+        paged.page_size = min(missing, page_size_max)
         response = yield from rpc(request)
-        result.extend(decode(item) for item in items(response))
+        found = (decode(item) for item in items(response))
+        result.extend(found if keep is None else (record for record in found if keep(record)))
         paged.page_token = cast("_PagedResponse", response).next_page_token
         if not paged.page_token:
             break
-    return result
+    return result[offset:wanted] if offset or keep is not None else result
 
 
 def texts(values: Sequence[Id] | None) -> list[str]:

@@ -1,10 +1,10 @@
-"""Runs as users get them: their states can be asked for the result."""
+"""Runs as users get them: states can be asked for the result, parameters are values."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from headgate import states
+from headgate import parameters, states
 from headgate.api.v1 import flow_run_pb2, task_run_pb2
 from headgate.codec import flow_runs, task_runs
 from headgate.core import runs
@@ -15,7 +15,12 @@ __all__ = ["flow_run_from_proto", "task_run_from_proto"]
 def flow_run_from_proto(message: flow_run_pb2.FlowRun) -> runs.FlowRun:
     """Turn a message into a flow run."""
     run = flow_runs.flow_run_from_proto(message)
-    return dataclasses.replace(run, state=states.from_record(run.state, flow_run_id=run.id))
+    return dataclasses.replace(
+        run,
+        state=states.from_record(run.state, flow_run_id=run.id),
+        parameters=parameters.Values(run.parameters),
+        job_variables=parameters.Values(run.job_variables),
+    )
 
 
 def task_run_from_proto(message: task_run_pb2.TaskRun) -> runs.TaskRun:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
+from headgate import _options
 from headgate import context as contexts
 from headgate.core import concurrency, errors
 from headgate.core.concurrency import SlotHolder, SlotMode
@@ -80,7 +81,7 @@ def slots(
         timeout_seconds=_timeout(timeout_seconds),
         max_retries=max_retries,
         lease_seconds=float(lease_duration),
-        strict=strict,
+        strict=_options.checked_flag(strict, "strict"),
         raises_on_loss=raises,
         holder=_holder(holder),
         logger=logger_here(),
@@ -100,7 +101,7 @@ def rate(
         slots=_slots(occupy),
         mode=SlotMode.RATE_LIMIT,
         timeout_seconds=_timeout(timeout_seconds),
-        strict=strict,
+        strict=_options.checked_flag(strict, "strict"),
         holder=_holder(None),
         logger=logger_here(),
     )
@@ -108,7 +109,7 @@ def rate(
 
 def holder_here() -> SlotHolder:
     """Return the task run, the flow run, or else the process, that is executing here."""
-    task, flow = contexts.TaskRunContext.get(), contexts.FlowRunContext.get()
+    task, flow = contexts.TaskRunContext.get(), contexts.current_flow()
     flow_run_id = "" if flow is None else flow.flow_run.id
     if task is not None:
         return SlotHolder(type="task_run", id=task.id, flow_run_id=flow_run_id)

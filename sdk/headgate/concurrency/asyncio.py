@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 
+from headgate._explaining import explained
 from headgate.concurrency import _keeper, _telling, _waiting, _wants
 from headgate.concurrency._wants import Holder
 from headgate.core.concurrency import LEASE_SECONDS_DEFAULT
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 
+@explained
 @contextlib.asynccontextmanager
 async def concurrency(
     names: str | Sequence[str],
@@ -94,6 +96,7 @@ async def concurrency(
         _telling.released(hold, taken)
 
 
+@explained
 async def rate_limit(
     names: str | Sequence[str],
     occupy: int = 1,

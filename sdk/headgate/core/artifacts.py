@@ -43,3 +43,13 @@ class Artifact:
     def data(self) -> Any:
         """What it shows, as Python has it; read anew each time, so that nobody changes it."""
         return json.loads(self.data_json)
+
+    @property
+    def created(self) -> datetime:
+        """The same as ``create_time``."""
+        return self.create_time
+
+    @property
+    def updated(self) -> datetime:
+        """The same as ``update_time``."""
+        return self.update_time

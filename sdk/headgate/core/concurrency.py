@@ -56,6 +56,26 @@ class ConcurrencyLimit:
     create_time: datetime
     update_time: datetime
 
+    @property
+    def tag(self) -> str:
+        """The tag whose limit it is; empty: it is that of none."""
+        return self.name.removeprefix(TAG_PREFIX) if self.name.startswith(TAG_PREFIX) else ""
+
+    @property
+    def concurrency_limit(self) -> int:
+        """The same as ``limit``."""
+        return self.limit
+
+    @property
+    def created(self) -> datetime:
+        """The same as ``create_time``."""
+        return self.create_time
+
+    @property
+    def updated(self) -> datetime:
+        """The same as ``update_time``."""
+        return self.update_time
+
 
 @record
 class SlotHolder:

@@ -19,7 +19,7 @@ import dataclasses
 import functools
 import os
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ __all__ = [
     "fingerprint",
     "home",
     "layers",
+    "misspelled",
+    "nearest",
     "profiles_path",
     "unknown_names",
 ]
@@ -42,8 +44,11 @@ SETTINGS_FILE = "headgate.toml"
 _DOTENV_FILE = ".env"
 _PROJECT_FILE = "pyproject.toml"
 _HOME_DEFAULT = "~/.headgate"
+#: How alike two names are of which one is taken for a slip of the pen, of 1.
+_ALIKE = 0.8
 #: What says which profile is in use, and where they are.
 _PROFILE, _PROFILES_PATH, _HOME = "profile", "profiles_path", "home"
+_EARLY = (_PROFILE, _PROFILES_PATH, _HOME)
 
 _Document = Mapping[str, Any]
 
@@ -131,13 +136,43 @@ def profiles_path(home: str | None = None) -> Path:
 
 def unknown_names(found: list[Layer], is_setting: Callable[[str], bool]) -> list[tuple[str, Layer]]:
     """Return the names in layers that are no settings, with the layer that has them."""
-    early = (_PROFILE, _PROFILES_PATH, _HOME)
     return [
         (name, layer)
         for layer in found
         for name in layer.names(is_setting)
-        if not is_setting(name) and name not in early
+        if not is_setting(name) and name not in _EARLY
     ]
+
+
+def misspelled(known: Collection[str], is_setting: Callable[[str], bool]) -> Iterator[str]:
+    """Say which variables of the environment are probably meant for a setting, and are none.
+
+    Variables that are near to none are left alone: other tools may have the prefix, too.
+
+    Args:
+        known: The names of settings.
+        is_setting: Whether a name is one of somebody's.
+    """
+    for variable in os.environ:
+        if not variable.startswith(PREFIX) or variable.startswith(f"{PREFIX}_"):
+            continue
+        name = _field(variable)
+        if name in _EARLY or is_setting(name):
+            continue
+        meant = nearest(name, (*known, *_EARLY))
+        if meant is not None:
+            yield (
+                f"The variable {variable} is no setting and has no effect; "
+                f"did you mean {PREFIX}{meant.upper()}?"
+            )
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the setting that a name was probably meant to be; None if it is like none."""
+    import difflib  # only who errs pays
+
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=_ALIKE)
+    return near[0] if near else None
 
 
 # --- Places ---------------------------------------------------------------------------------

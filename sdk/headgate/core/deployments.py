@@ -122,6 +122,16 @@ class Deployment:
         """``flow name/deployment name``."""
         return f"{self.flow_name}/{self.name}"
 
+    @property
+    def created(self) -> datetime:
+        """The same as ``create_time``."""
+        return self.create_time
+
+    @property
+    def updated(self) -> datetime:
+        """The same as ``update_time``."""
+        return self.update_time
+
 
 class WorkPoolState(enum.StrEnum):
     """Whether runs of a pool can start now."""
@@ -146,6 +156,21 @@ class WorkPool:
     create_time: datetime
     update_time: datetime
 
+    @property
+    def is_paused(self) -> bool:
+        """The same as ``paused``."""
+        return self.paused
+
+    @property
+    def created(self) -> datetime:
+        """The same as ``create_time``."""
+        return self.create_time
+
+    @property
+    def updated(self) -> datetime:
+        """The same as ``update_time``."""
+        return self.update_time
+
 
 @record
 class WorkQueue:
@@ -159,6 +184,16 @@ class WorkQueue:
     concurrency_limit: int | None = None
     paused: bool = False
     create_time: datetime
+
+    @property
+    def is_paused(self) -> bool:
+        """The same as ``paused``."""
+        return self.paused
+
+    @property
+    def created(self) -> datetime:
+        """The same as ``create_time``."""
+        return self.create_time
 
 
 @record

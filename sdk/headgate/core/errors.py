@@ -33,6 +33,7 @@
         ├── MappingMissingIterable
         ├── RunEndedError               .state: what a state that is no success becomes
         │   ├── UnfinishedRun
+        │   │   └── UpstreamTaskError
         │   ├── PausedRun
         │   ├── FailedRun
         │   ├── CrashedRun
@@ -43,7 +44,6 @@
         ├── ResultStorageError          .key
         ├── LockError                   .key
         ├── ConfigurationError
-        ├── UpstreamTaskError
         ├── ConcurrencySlotAcquisitionError
         │   └── AcquireConcurrencySlotTimeoutError  (TimeoutError)
         ├── ConcurrencyLeaseLostError
@@ -64,7 +64,7 @@
         ├── FileSystemError             (ValueError) .path
         ├── TemplateError               (ValueError)
         ├── StorageError                (ValueError)
-        ├── PullStepError
+        ├── PullStepError               (RuntimeError)
         ├── FlowVisualizationError
         │   └── GraphvizExecutableNotFoundError
         ├── ScriptError
@@ -137,7 +137,7 @@ class Violation:
     description: str
 
 
-class InvalidArgument(ControlPlaneError):
+class InvalidArgument(ControlPlaneError, ValueError):
     """A field is missing or wrong. Nothing was changed."""
 
     def __init__(self, violations: Sequence[Violation] = (), message: str = "") -> None:
@@ -173,7 +173,7 @@ class NotFound(ControlPlaneError):
         self.name = name
 
 
-class AlreadyExists(ControlPlaneError):
+class AlreadyExists(ControlPlaneError, ValueError):
     """The name is taken."""
 
     def __init__(self, resource: str, name: str, message: str = "") -> None:
@@ -436,8 +436,8 @@ class ConfigurationError(HeadgateError):
     """Options do not go together."""
 
 
-class UpstreamTaskError(HeadgateError):
-    """A task was given the future of a task that did not complete."""
+class UpstreamTaskError(UnfinishedRun):
+    """A task was given the future of a task that did not complete, and is not run."""
 
 
 class ConcurrencySlotAcquisitionError(HeadgateError):
@@ -525,7 +525,7 @@ class StorageError(HeadgateError, ValueError):
     """The code of a flow cannot be got from where it is kept."""
 
 
-class PullStepError(HeadgateError):
+class PullStepError(HeadgateError, RuntimeError):
     """What a runner does before it loads a flow has failed."""
 
 

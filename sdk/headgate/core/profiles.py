@@ -118,13 +118,23 @@ def _load(path: str, modified: int) -> Profiles:
 
     try:
         document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        tables = document.get("profiles", {})
-        saved = {str(name): _texts(values) for name, values in tables.items()}
-    except (AttributeError, OSError, ValueError) as problem:
+    except (OSError, ValueError) as problem:
         raise errors.InvalidArgument.of(
             path, f"cannot be read: {problem}; mend it, or move it away."
         ) from problem
+    tables = _table(document.get("profiles", {}), "profiles", path)
+    saved = {
+        str(name): _texts(_table(values, f"profiles.{name}", path))
+        for name, values in tables.items()
+    }
     return Profiles(active=str(document.get("active") or DEFAULT_PROFILE), saved=saved)
+
+
+def _table(value: Any, name: str, path: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        msg = f"has {name} = {value!r}, which is no table; write [profiles.a-name] above settings."
+        raise errors.InvalidArgument.of(path, msg)
+    return typing.cast("Mapping[str, Any]", value)
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

@@ -90,7 +90,9 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
     factor = _number(backoff_factor, "backoff_factor")
 
     def delays(retries: int) -> list[float]:
-        return [min(factor * 2.0**n, SECONDS_MAX) for n in range(min(retries, DELAYS_MAX))]
+        # Whole numbers stay whole.
+        first = backoff_factor if isinstance(backoff_factor, int) else factor
+        return [min(first * 2**n, SECONDS_MAX) for n in range(min(retries, DELAYS_MAX))]
 
     return delays
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from headgate.core.record import record
-from headgate.core.states import State
+from headgate.core.states import State, StateType
 
 
 class RunKind(enum.StrEnum):
@@ -46,6 +46,16 @@ class Flow:
     tags: tuple[str, ...] = ()
     create_time: datetime
     update_time: datetime
+
+    @property
+    def created(self) -> datetime:
+        """The same as ``create_time``."""
+        return self.create_time
+
+    @property
+    def updated(self) -> datetime:
+        """The same as ``update_time``."""
+        return self.update_time
 
 
 #: The flow of runs whose one task was called outside of flows.
@@ -99,6 +109,33 @@ class FlowRun:
     create_time: datetime
     revision: int = 0
 
+    @property
+    def state_type(self) -> StateType:
+        """The type of the state."""
+        return self.state.type
+
+    @property
+    def state_name(self) -> str:
+        """The name of the state."""
+        return self.state.name
+
+    @property
+    def total_run_time(self) -> timedelta:
+        """How long it took, from its first start to its end; zero before its end."""
+        if self.start_time is None or self.end_time is None:
+            return timedelta()
+        return self.end_time - self.start_time
+
+    @property
+    def next_scheduled_start_time(self) -> datetime | None:
+        """When it is to start, where it waits for that."""
+        return self.state.details.scheduled_time
+
+    @property
+    def created(self) -> datetime:
+        """The same as ``create_time``."""
+        return self.create_time
+
 
 @record
 class TaskRun:
@@ -122,6 +159,33 @@ class TaskRun:
     flow_run_attempt: int = 1
     create_time: datetime
     revision: int = 0
+
+    @property
+    def state_type(self) -> StateType:
+        """The type of the state."""
+        return self.state.type
+
+    @property
+    def state_name(self) -> str:
+        """The name of the state."""
+        return self.state.name
+
+    @property
+    def total_run_time(self) -> timedelta:
+        """How long it took, from its first start to its end; zero before its end."""
+        if self.start_time is None or self.end_time is None:
+            return timedelta()
+        return self.end_time - self.start_time
+
+    @property
+    def next_scheduled_start_time(self) -> datetime | None:
+        """When it is to start, where it waits for that."""
+        return self.state.details.scheduled_time
+
+    @property
+    def created(self) -> datetime:
+        """The same as ``create_time``."""
+        return self.create_time
 
 
 @record
@@ -168,6 +232,11 @@ class LogRecord:
     logger: str
     message: str
     id: int = 0
+
+    @property
+    def name(self) -> str:
+        """The same as ``logger``."""
+        return self.logger
 
 
 @record

@@ -34,3 +34,13 @@ class Variable:
     def value(self) -> Any:
         """The value, as Python has it; read anew each time, so that nobody changes it."""
         return json.loads(self.value_json)
+
+    @property
+    def created(self) -> datetime:
+        """The same as ``create_time``."""
+        return self.create_time
+
+    @property
+    def updated(self) -> datetime:
+        """The same as ``update_time``."""
+        return self.update_time

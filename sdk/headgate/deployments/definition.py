@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from headgate import _options, entrypoints, parameters
+from headgate._explaining import explained
 from headgate.core import deployments, errors
 from headgate.schedules import Schedule, construct
 from headgate.utilities.annotations import freeze
@@ -43,6 +44,8 @@ _ALWAYS: tuple[str, ...] = (
 )
 
 
+#: What no name may have, for it means something in paths.
+_BANNED = "/%&><"
 _TEXTS = (
     "name",
     "flow_name",
@@ -118,6 +121,12 @@ class RunnerDeployment:
         """
         for option in _TEXTS:
             _options.checked_text(getattr(self, option), option)
+        if any(character in self.name for character in _BANNED):
+            msg = (
+                f"The name of the deployment is {self.name!r}; choose one without any of "
+                f"{' '.join(_BANNED)}."
+            )
+            raise errors.OptionValueError(msg)
         _options.checked_choice(self.paused, "paused")
         _options.checked_flag(self.enforce_parameter_schema, "enforce_parameter_schema")
         limit: object = self.concurrency_limit
@@ -131,6 +140,7 @@ class RunnerDeployment:
         return f"{self.flow_name}/{self.name}"
 
     @classmethod
+    @explained
     def from_flow(
         cls,
         flow: Flow[..., Any],
@@ -216,6 +226,7 @@ class RunnerDeployment:
         )
 
     @classmethod
+    @explained
     def from_entrypoint(
         cls, entrypoint: str, name: str, *, path: str | None = None, **options: Any
     ) -> RunnerDeployment:
@@ -239,6 +250,7 @@ class RunnerDeployment:
         return made
 
     @classmethod
+    @explained
     def from_storage(
         cls, storage: Any, entrypoint: str, name: str, **options: Any
     ) -> RunnerDeployment:

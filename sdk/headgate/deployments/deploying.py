@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from headgate import _options
+from headgate._explaining import explained
 from headgate.core import errors
 from headgate.deployments.definition import RunnerDeployment
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["adeploy", "adeploy_flow", "deploy", "deploy_flow"]
 
 
+@explained
 def deploy(
     *deployments: RunnerDeployment,
     work_pool_name: str | None = None,
@@ -40,6 +42,7 @@ def deploy(
     return ids
 
 
+@explained
 async def adeploy(
     *deployments: RunnerDeployment,
     work_pool_name: str | None = None,
@@ -98,6 +101,9 @@ def _prepare(
     if not given:
         raise errors.InvalidArgument.of("deployments", "must be one at least.")
     for deployment in given:
+        if not isinstance(cast("object", deployment), RunnerDeployment):
+            msg = f"deploy was given {deployment!r}; use what to_deployment of a flow returns."
+            raise errors.OptionTypeError(msg)
         deployment.work_pool_name = deployment.work_pool_name or work_pool_name
     return given
 

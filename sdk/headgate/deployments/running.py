@@ -10,11 +10,13 @@ from typing import Any, cast
 from headgate import _calling, _options, context
 from headgate import parameters as codec
 from headgate import states as user_states
+from headgate._explaining import explained
 from headgate.core import runs
 
 __all__ = ["arun_deployment", "run_deployment"]
 
 
+@explained
 def run_deployment(
     name: str,
     parameters: Mapping[str, Any] | None = None,
@@ -78,6 +80,7 @@ def run_deployment(
     return _run(name, parameters, options)
 
 
+@explained
 async def arun_deployment(
     name: str,
     parameters: Mapping[str, Any] | None = None,
@@ -150,7 +153,7 @@ def _request(
         scheduled_time = scheduled_time.replace(tzinfo=UTC)
     from headgate.engine import tracing
 
-    parent = context.FlowRunContext.get() if as_subflow else None
+    parent = context.current_flow() if as_subflow else None
     return {
         "parameters": codec.encode(_options.checked_mapping(parameters, "parameters")),
         "scheduled_time": scheduled_time,

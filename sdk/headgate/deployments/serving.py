@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from headgate import _options, settings
+from headgate._explaining import explained
 from headgate.core import errors
 from headgate.deployments.definition import RunnerDeployment
 
@@ -23,6 +24,7 @@ DEFAULT_LIMIT = 10
 _PAUSE_SECONDS_MAX = 5.0
 
 
+@explained
 def serve(
     *deployments: RunnerDeployment,
     pause_on_shutdown: bool = True,
@@ -58,6 +60,7 @@ def serve(
     anyio.run(main)
 
 
+@explained
 async def aserve(
     *deployments: RunnerDeployment,
     pause_on_shutdown: bool = True,
@@ -67,6 +70,10 @@ async def aserve(
     """Do what ``serve`` does, in a coroutine."""
     if not deployments:
         raise errors.InvalidArgument.of("deployments", "must be one at least.")
+    for given in deployments:
+        if not isinstance(cast("object", given), RunnerDeployment):
+            msg = f"serve was given {given!r}; use what to_deployment of a flow returns."
+            raise errors.OptionTypeError(msg)
     import anyio  # only who serves pays
     import anyio.to_thread
 

@@ -21,7 +21,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from headgate import templates
+from headgate import _options, templates
+from headgate._explaining import explained
 from headgate.core import deployments, errors
 from headgate.runner import storage
 
@@ -38,6 +39,7 @@ __all__ = [
 _QUOTED_CHARACTERS_MAX = 4_000
 
 
+@explained
 def set_working_directory(directory: str) -> dict[str, str]:
     """Use the code in a folder of this machine.
 
@@ -45,15 +47,16 @@ def set_working_directory(directory: str) -> dict[str, str]:
         directory: The folder.
 
     Raises:
-        FileNotFoundError: It is not there.
+        PullStepError: It is not there.
     """
-    folder = Path(directory).expanduser().absolute()
+    folder = Path(_folder(directory)).expanduser().absolute()
     if not folder.is_dir():
         msg = f"There is no folder {folder} on this machine; correct the deployment."
-        raise FileNotFoundError(msg)
+        raise errors.PullStepError(msg)
     return {"directory": str(folder)}
 
 
+@explained
 def git_clone(
     repository: str,
     branch: str | None = None,
@@ -95,6 +98,7 @@ def git_clone(
     return {"directory": str(repo.fetch(storage.folder_of_pulled_code() / "git"))}
 
 
+@explained
 def pull_from_remote_storage(url: str, **settings: Any) -> dict[str, str]:
     """Get the files of a folder that fsspec reaches, unless they were got before.
 
@@ -109,6 +113,7 @@ def pull_from_remote_storage(url: str, **settings: Any) -> dict[str, str]:
     return {"directory": str(remote.fetch(storage.folder_of_pulled_code() / "remote"))}
 
 
+@explained
 def pull_with_block(block_document_name: str, block_type_slug: str) -> dict[str, str]:
     """Get the files of a saved block into the working folder.
 
@@ -126,6 +131,7 @@ def pull_with_block(block_document_name: str, block_type_slug: str) -> dict[str,
     return {"directory": str(adapter.destination)}
 
 
+@explained
 def pip_install_requirements(
     directory: str | None = None,
     requirements_file: str = "requirements.txt",
@@ -139,12 +145,17 @@ def pip_install_requirements(
         stream_output: Whether to print what pip says.
 
     Raises:
-        RuntimeError: pip failed.
+        PullStepError: pip failed, or there is no such file.
     """
+    file = Path(directory or ".") / requirements_file
+    if not file.is_file():
+        msg = f"There is no file {file.absolute()} on this machine; correct the step, or its place."
+        raise errors.PullStepError(msg)
     command = [sys.executable, "-m", "pip", "install", "-r", requirements_file]
     return _run(command, directory, None, stream_output)
 
 
+@explained
 def run_shell_script(
     script: str,
     directory: str | None = None,
@@ -165,12 +176,18 @@ def run_shell_script(
         What they printed: ``stdout`` and ``stderr``.
 
     Raises:
-        RuntimeError: A command failed; its last words are quoted.
+        PullStepError: A command failed, and its last words are quoted; or it is not there.
     """
+    script = _options.checked_text(script, "script") or ""
+    for name, value in _options.checked_mapping(env, "env").items():
+        if not isinstance(value, str):
+            msg = f"env has {value!r} for {name}; use texts."
+            raise errors.OptionTypeError(msg)
+    _options.checked_path(directory, "directory")
     environment = {**os.environ, **(env or {})}
     printed: dict[str, str] = {"stdout": "", "stderr": ""}
     for line in script.splitlines():
-        command = shlex.split(_expanded(line, environment) if expand_env_vars else line)
+        command = _words(_expanded(line, environment) if expand_env_vars else line)
         if not command:
             continue
         for stream, text in _run(command, directory, environment, stream_output).items():
@@ -272,18 +289,30 @@ def _run(
     """Run a command; returns what it printed.
 
     Raises:
-        RuntimeError: It failed.
+        PullStepError: It failed, or is not there.
     """
-    with subprocess.Popen(
-        command,
-        cwd=directory,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    ) as process:
+    if directory is not None and not Path(directory).is_dir():
+        msg = f"There is no folder {directory} to run {command[0]} in; correct the step."
+        raise errors.PullStepError(msg)
+    try:
+        started = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        msg = (
+            f"{command[0]!a} cannot be run here ({reason}); install it where the runner "
+            "is, or correct the command."
+        )
+        raise errors.PullStepError(msg) from None
+    with started as process:
         assert process.stdout is not None
         assert process.stderr is not None
         printed: dict[str, str] = {}
@@ -296,8 +325,23 @@ def _run(
     if code != 0:
         said = (printed["stderr"].strip() or printed["stdout"].strip())[-_QUOTED_CHARACTERS_MAX:]
         msg = f"{command[0]} ended with exit code {code}: {said or 'it said nothing'}"
-        raise RuntimeError(msg)
+        raise errors.PullStepError(msg)
     return printed
+
+
+def _folder(directory: Any) -> str:
+    if directory is None:
+        msg = "directory is None; use the path of a folder."
+        raise errors.OptionTypeError(msg)
+    return str(_options.checked_path(directory, "directory"))
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as problem:
+        msg = f"{line!r} is no command ({problem}); close what is opened in it."
+        raise errors.PullStepError(msg) from None
 
 
 @contextlib.contextmanager

@@ -192,7 +192,7 @@ def _steps(task: Task[..., Any], text: Any) -> effects.Steps[Any]:
     from headgate import context
 
     call = _call_of(text)
-    here = context.FlowRunContext.get()
+    here = context.current_flow()
     # The id was told to whoever asked; another attempt of the run is another task run.
     is_first = here is None or here.attempt == 1
     run_id = call.task_run_id if is_first else None

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 from headgate import context as contexts
 from headgate import parameters, settings
 from headgate.core import errors, runs
-from headgate.engine import ports, process, relay, sources
+from headgate.engine import far_transactions, ports, process, recalling, relay, sources
 from headgate.engine.interruption import Interruption
 from headgate.engine.lineage import Lineage
 from headgate.engine.pausing import Gate
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from headgate.flows import Flow
     from headgate.tasks import Task
 
-__all__ = ["WithContext", "hydrated", "lean", "serialize"]
+__all__ = ["WithContext", "hydrated", "lean", "serialize", "task_context", "task_facts"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,10 +45,10 @@ def serialize(*, with_relay: bool = True) -> dict[str, Any]:
     Args:
         with_relay: Whether processes of this machine may find the way back.
     """
-    flow, task = contexts.FlowRunContext.get(), contexts.TaskRunContext.get()
+    flow, task = contexts.current_flow(), contexts.TaskRunContext.get()
     return {
         "flow_run_context": {} if flow is None else _flow_facts(flow),
-        "task_run_context": {} if task is None else _task_facts(task),
+        "task_run_context": {} if task is None else task_facts(task),
         "tags_context": sorted(contexts.current_tags()),
         "settings_context": settings.environment(),
         "relay": relay.offer(flow) if with_relay and flow is not None else None,
@@ -63,6 +63,8 @@ def _flow_facts(context: contexts.FlowRunContext) -> dict[str, Any]:
         "attempt": context.attempt,
         "persist_result": context.persist_result,
         "result_store": context.named_result_store,
+        # Whether calls are recorded, and whether some were by an earlier attempt.
+        "has_recorded": None if context.calls is None else context.calls.has_recorded,
     }
 
 
@@ -90,7 +92,8 @@ def _not_here() -> None:
     """Stand for the function of a flow that executes in another process."""
 
 
-def _task_facts(context: contexts.TaskRunContext) -> dict[str, Any]:
+def task_facts(context: contexts.TaskRunContext) -> dict[str, Any]:
+    """Return a task run in a form that can be pickled, where its arguments can."""
     return {
         "task": lean(context.task),
         "id": context.id,
@@ -104,6 +107,7 @@ def _task_facts(context: contexts.TaskRunContext) -> dict[str, Any]:
         "upstream_run_ids": context.upstream_run_ids,
         "start_time": context.start_time,
         "run_count": context.run_count,
+        "call_key": context.call_key,
     }
 
 
@@ -145,7 +149,9 @@ def hydrated(serialized: _Facts | None, *, port: Port | None = None) -> Generato
             stack.enter_context(_logging(port))
         task = None
         if facts := serialized["task_run_context"]:
-            task = _task_context(facts, flow)
+            task = task_context(facts, flow)
+            if port is not None and (transaction := serialized.get("transaction")):
+                far_transactions.stand_in(task, port, transaction)
         stack.enter_context(contexts.executing(flow, task))
         if flow is not None:
             stack.enter_context(_task_runner(flow))
@@ -169,6 +175,9 @@ def _flow_context(facts: _Facts, port: Port | None) -> contexts.FlowRunContext:
     )
     if port is not None:
         cast("ports.PortContext", context).port = port
+        context.subflows = recalling.PortSubflows(port, flow_run)
+        if (has_recorded := facts["has_recorded"]) is not None:
+            context.calls = recalling.PortCalls(port, flow_run.id, has_recorded=has_recorded)
     context.begin_attempt(facts["attempt"])
     context.take_results(facts["persist_result"], facts["result_store"])
     # What the server has of them: values need not be fit to travel.
@@ -176,8 +185,11 @@ def _flow_context(facts: _Facts, port: Port | None) -> contexts.FlowRunContext:
     return context
 
 
-def _task_context(facts: _Facts, flow: contexts.FlowRunContext | None) -> contexts.TaskRunContext:
-    context = contexts.TaskRunContext(
+def task_context(
+    facts: _Facts, flow: contexts.FlowRunContext | None
+) -> far_transactions.CarriedTask:
+    """Return the context of a task run that is in another process, or was."""
+    context = far_transactions.CarriedTask(
         facts["task"],
         flow,
         facts["id"],
@@ -192,6 +204,8 @@ def _task_context(facts: _Facts, flow: contexts.FlowRunContext | None) -> contex
     context.upstream_run_ids = facts["upstream_run_ids"]
     context.start_time = facts["start_time"]
     context.run_count = facts["run_count"]
+    context.call_key = facts["call_key"]
+    context.stand_in = None
     return context
 
 

@@ -223,7 +223,8 @@ class Cells:
         kept = False
         try:
             on_cell(cell)
-            host = Host(lambda _run_id: context, self._take_log)
+            task = contexts.TaskRunContext.get()
+            host = Host(lambda _run_id: context, self._take_log, task)
             value = cell.call(payload, timeout_seconds, host)
             kept = True
         except shipping.RemoteError as error:

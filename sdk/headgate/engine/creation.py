@@ -193,8 +193,16 @@ class Resumed:
         parent: contexts.FlowRunContext,
         flow_run_id: str,
         upstream_run_ids: tuple[str, ...],
+        tracking_id: str = "",
     ) -> Steps[Resumed]:
         """Take a run that is Scheduled.
+
+        Args:
+            flow: Its flow.
+            parent: The flow run that calls it.
+            flow_run_id: The run.
+            upstream_run_ids: The runs whose results it is given.
+            tracking_id: The id of the task run that stands for it, where it was chosen before.
 
         Raises:
             HeadgateError: Another process has it.
@@ -204,7 +212,7 @@ class Resumed:
         opened: RunOpened = yield Wait(outbox.opened)
         if opened.flow_run is None:
             raise errors.NotFound("flow run", flow_run_id)
-        tracking = Tracking(flow, parent, upstream_run_ids)
+        tracking = Tracking(flow, parent, upstream_run_ids, tracking_id)
         return cls(link=link, outbox=outbox, flow_run=opened.flow_run, tracking=tracking)
 
     def announce(self, context: contexts.FlowRunContext, parameters: Mapping[str, Any]) -> None:

@@ -211,9 +211,15 @@ def drive(steps: Steps[T]) -> T:
             try:
                 value = effect.perform()
             except BaseException as error:  # the engine decides what becomes of it
-                effect = steps.throw(error)
+                failed = error
             else:
                 effect = steps.send(value)
+                continue
+            # Out of the handler: what the engine raises next was not raised because of this.
+            try:
+                effect = steps.throw(failed)
+            finally:
+                del failed  # its traceback refers to this frame
     except StopIteration as stop:
         return stop.value
 
@@ -240,9 +246,15 @@ async def drive_async(steps: Steps[T]) -> T:
                     # Nobody takes what it yields one by one: of a run that was submitted.
                     value = await _all_of(value)
             except BaseException as error:  # the engine decides what becomes of it
-                effect = steps.throw(error)
+                failed = error
             else:
                 effect = steps.send(value)
+                continue
+            # Out of the handler: what the engine raises next was not raised because of this.
+            try:
+                effect = steps.throw(failed)
+            finally:
+                del failed  # its traceback refers to this frame
     except StopIteration as stop:
         return stop.value
     except BaseException as error:
@@ -265,9 +277,15 @@ def drive_generator(steps: Steps[Any]) -> Generator[Any, Any, Any]:
                 if inspect.isgenerator(value):
                     value = yield from _pass_on(value, context)
             except BaseException as error:  # the engine decides what becomes of it
-                effect = context.run(steps.throw, error)
+                failed = error
             else:
                 effect = context.run(steps.send, value)
+                continue
+            # Out of the handler: what the engine raises next was not raised because of this.
+            try:
+                effect = context.run(steps.throw, failed)
+            finally:
+                del failed  # its traceback refers to this frame
     except StopIteration as stop:
         return stop.value
     except BaseException as error:
@@ -307,9 +325,15 @@ async def drive_async_generator(steps: Steps[Any]) -> AsyncGenerator[Any, Any]:
                         yield item
                     value = None
             except BaseException as error:  # the engine decides what becomes of it
-                effect = steps.throw(error)
+                failed = error
             else:
                 effect = steps.send(value)
+                continue
+            # Out of the handler: what the engine raises next was not raised because of this.
+            try:
+                effect = steps.throw(failed)
+            finally:
+                del failed  # its traceback refers to this frame
     except StopIteration:
         return
     except BaseException as error:

@@ -13,9 +13,10 @@ import inspect
 from collections.abc import Mapping
 from concurrent.futures import Future
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from headgate import context as contexts
+from headgate import parameters as parameter_codec
 from headgate import settings, states
 from headgate.core import errors, retries
 from headgate.core import states as core_states
@@ -45,6 +46,7 @@ from headgate.engine.tracking import Tracking
 from headgate.states import State, StateType
 
 if TYPE_CHECKING:
+    from headgate.core.runs import FlowRun
     from headgate.flows import Flow
 
 __all__ = ["FlowCall", "call", "drive"]
@@ -112,7 +114,7 @@ class FlowCall:
         self._context: contexts.FlowRunContext
         self._tracking: Tracking | None = None
         self._interruption: Interruption
-        self._parent = contexts.FlowRunContext.get()
+        self._parent = contexts.current_flow()
 
     def steps(self) -> Steps[Any]:
         """Run the flow from its first state to its last."""
@@ -402,7 +404,7 @@ class FlowCall:
         if final.type is not StateType.FAILED or not flow.retry_policy.max_retries:
             return None
         if flow.retry_condition_fn is not None:
-            allowed = yield from hooks.ask(flow.retry_condition_fn, flow, run, final)
+            allowed = yield from hooks.ask(flow.retry_condition_fn, flow, self._told_run(), final)
             if not allowed:
                 details = dataclasses.replace(final.details, retriable=False)
                 return final.copy(details=details)
@@ -417,7 +419,12 @@ class FlowCall:
     def _call_hooks(self, wanted: list[Any], state: State[Any]) -> Steps[None]:
         if wanted:
             with contexts.executing(self._context, None):
-                yield from hooks.run(wanted, self._flow, self._context.flow_run, state)
+                yield from hooks.run(wanted, self._flow, self._told_run(), state)
+
+    def _told_run(self) -> FlowRun:
+        """Return the run as hooks are told of it: its parameters are values, not texts."""
+        run = self._context.flow_run
+        return dataclasses.replace(run, parameters=parameter_codec.Values(run.parameters))
 
     def _not_ready(self, error: errors.UpstreamTaskError) -> State[Any]:
         """Do not run, because a run that this one builds on did not complete."""
@@ -443,10 +450,7 @@ class FlowCall:
     def _given(self, state: State[Any]) -> Any:
         if self._return_state:
             return flow_results.lighten(self._context, state)
-        value = state.result()
-        while isinstance(value, State):
-            value = cast("State[Any]", value).result()
-        return value
+        return outcomes.handed_over(state)
 
     def _tear_down(self, error: BaseException) -> State[Any] | None:
         """Report a run that is torn down, without awaiting: the caller is being torn down, too.
@@ -478,7 +482,7 @@ class FlowCall:
         state = self._force(final)
         flow_logs.ended(self._context, state)
         with contexts.executing(self._context, None):
-            hooks.run_now(self._flow.hooks_for(state), self._flow, self._context.flow_run, state)
+            hooks.run_now(self._flow.hooks_for(state), self._flow, self._told_run(), state)
         if self._tracking is not None:
             with contextlib.suppress(errors.HeadgateError):
                 self._tracking.mirror(state)

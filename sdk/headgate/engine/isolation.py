@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headgate import context as contexts
 from headgate.core import errors
-from headgate.engine import carrying, shipping
+from headgate.engine import carrying, far_transactions, shipping
 from headgate.engine.cells import Cell, Cells
 from headgate.engine.interruption import Injected
 
@@ -70,15 +70,21 @@ class IsolatedCall:
 
     def perform(self) -> Any:
         """Call it, blocking."""
+        from headgate.tasks import Task
+
+        here = carrying.serialize(with_relay=False)
+        task = contexts.TaskRunContext.get()
+        if task is not None and isinstance(self._fn, Task):
+            here["transaction"] = far_transactions.facts_of(task)
         payload = shipping.dump_call(
             self._what,
-            carrying.serialize(with_relay=False),
+            here,
             self._fn,
             self._args,
             self._kwargs,
             None if self._timeout_seconds is None else self._on_timeout(),
         )
-        context = contexts.FlowRunContext.get()
+        context = contexts.current_flow()
         try:
             return self._cells.call(payload, self._timeout_seconds, context, on_cell=self._use)
         except errors.IsolatedProcessDied:

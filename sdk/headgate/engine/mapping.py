@@ -10,6 +10,7 @@ from headgate.core import errors
 from headgate.engine import visualizing
 from headgate.futures import Future
 from headgate.parameters import Signature
+from headgate.states import State
 from headgate.utilities.annotations import Annotation, allow_failure, quote, unmapped
 
 __all__ = ["Calls", "Options", "arguments", "options"]
@@ -155,9 +156,9 @@ def _items(value: Any) -> list[Any] | None:
     if isinstance(value, allow_failure):
         inner = _items(cast("Annotation[Any]", value).unwrap())
         return None if inner is None else [allow_failure(item) for item in inner]
-    if isinstance(value, Future):
+    if isinstance(value, (Future, State)):
         # What a task returned: it has to be there to be counted.
-        result = cast("Future[Any]", value).result()
+        result = cast("Future[Any] | State[Any]", value).result()
         return _items(result)
     if isinstance(value, (str, bytes, io.IOBase)) or not isinstance(value, Iterable):
         return None

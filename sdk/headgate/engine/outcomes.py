@@ -9,7 +9,15 @@ from headgate import states
 from headgate.core import errors
 from headgate.states import State, StateType
 
-__all__ = ["crashed", "failed", "invalid", "of_task_value", "of_value", "timed_out"]
+__all__ = [
+    "crashed",
+    "failed",
+    "handed_over",
+    "invalid",
+    "of_task_value",
+    "of_value",
+    "timed_out",
+]
 
 #: States that a function cannot bring about by returning them: it is past them.
 _UNDER_WAY = frozenset({StateType.PENDING, StateType.RUNNING})
@@ -31,14 +39,26 @@ def of_value(value: Any) -> State[Any]:
             return state if state.type not in _UNDER_WAY else _no_end(state)
         return _together([state], state)
     if states.is_state_iterable(value):
-        return _together(value, value)
+        return _together(value, value).copy(given=value)
     return states.new(StateType.COMPLETED, data=value)
 
 
 def of_task_value(value: Any) -> State[Any]:
     """Turn what a task returned into its final state: as for a flow, but nothing resumes a task."""
     state = of_value(value)
-    return state if state.is_terminal else _no_end(state)
+    if not state.is_terminal:
+        return _no_end(state)
+    # A flow that calls a task which returns a state gets just that, and looks at it.
+    return state.copy(given=value) if state is value or state.data is value else state
+
+
+def handed_over(state: State[Any]) -> Any:
+    """Return what who called the function gets; raises what made the run fail.
+
+    It is the result; but states that the function returned are handed over as they are, for the
+    run has ended as they say, and who called it can see what became of each.
+    """
+    return state.result() if state.given is None else state.given
 
 
 def _no_end(state: State[Any]) -> State[Any]:
@@ -76,7 +96,9 @@ def failed(error: BaseException, what: str) -> State[Any]:
         what: ``Flow run`` or ``Task run``.
     """
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return states.Failed(message=f"{what} encountered an exception: {text}", data=error)
+    # People search their logs, and have automations, for these very words.
+    colon = "" if what == "Task run" else ":"
+    return states.Failed(message=f"{what} encountered an exception{colon} {text}", data=error)
 
 
 def invalid(error: BaseException) -> State[Any]:

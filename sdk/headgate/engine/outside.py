@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headgate.core import runs
 from headgate.core.ids import new_id
-from headgate.engine import flow_engine
+from headgate.engine import flow_engine, outcomes
 from headgate.flows import Flow
 from headgate.logging import tracebacks
 from headgate.states import State
@@ -111,7 +111,4 @@ def _handed_over(state: State[Any], *, return_state: bool) -> Any:
     inner = cast("State[Any]", state.data if isinstance(state.data, State) else state)
     if return_state:
         return inner
-    value = inner.result()
-    while isinstance(value, State):
-        value = cast("State[Any]", value).result()
-    return value
+    return outcomes.handed_over(inner)

@@ -186,14 +186,17 @@ class Host:
     Args:
         find: Returns the context of a flow run, while it executes.
         take_log: Takes a log line.
+        task: The task run whose function is called at the other end, if it is one's.
     """
 
     def __init__(
         self,
         find: Callable[[str], contexts.FlowRunContext | None],
         take_log: Callable[[runs.LogRecord], None],
+        task: contexts.TaskRunContext | None = None,
     ) -> None:
         """Serve the runs that are found."""
+        self._task = task
         self._find = find
         self._take_log = take_log
 
@@ -235,9 +238,20 @@ class Host:
         arguments: tuple[Any, ...],
         reply: Callable[[tuple[Any, ...]], None],
     ) -> None:
+        if question == "transaction":
+            self._answer_transaction(number, arguments, reply)
+            return
         context = self._find(flow_run_id)
         if context is None:
             reply(("answer", number, None, _over(flow_run_id)))
+        elif question == "recall":
+            from headgate.engine import recalling  # only for durable flows
+
+            _pass_on(recalling.recall(context, *arguments), number, reply)
+        elif question == "take_subflow":
+            from headgate.engine import recalling  # only for flows that run again
+
+            _pass_on(recalling.take_subflow(context, *arguments), number, reply)
         elif question == "next_call":
             reply(("answer", number, context.next_call(*arguments), None))
         elif question == "commit":
@@ -248,6 +262,21 @@ class Host:
             state, task_run_id, force = arguments
             answering = context.recorder.propose(state, task_run_id=task_run_id, force=force)
             _pass_on(answering, number, reply)
+
+    def _answer_transaction(
+        self, number: int, arguments: tuple[Any, ...], reply: Callable[[tuple[Any, ...]], None]
+    ) -> None:
+        from headgate.engine import far_transactions  # rarely needed here
+
+        try:
+            value = far_transactions.answer(self._task, *arguments)
+        except errors.HeadgateError as error:
+            reply(("answer", number, None, error))
+        except Exception as error:  # loading what came runs code of the user's
+            msg = f"The transaction cannot be taken over: {type(error).__name__}: {error}"
+            reply(("answer", number, None, errors.SerializationError(msg)))
+        else:
+            reply(("answer", number, value, None))
 
 
 def _over(flow_run_id: str) -> errors.HeadgateError:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = [
     "LABEL",
     "Subflows",
-    "find_completed",
     "find_earlier",
+    "find_submitted",
     "key_of",
     "result_of",
     "schedule_again",
@@ -120,15 +120,26 @@ def result_of(run: runs.FlowRun, parent: contexts.FlowRunContext) -> State[Any] 
     return states.from_record(run.state, flow_run_id=run.id).copy(data=value)
 
 
-def find_completed(
+def find_submitted(
     flow: Flow[..., Any], parameters: Mapping[str, Any], parent: contexts.FlowRunContext | None
-) -> Steps[State[Any] | None]:
-    """Return how a call of a subflow ended, if it completed in an earlier attempt of its parent."""
+) -> Steps[State[Any] | str | None]:
+    """Return how a call of a subflow ended in an earlier attempt of its parent, or its run.
+
+    Returns:
+        The state of one that has completed. The id of the run of a durable one that has not: it is
+        Scheduled again, for another process to go on with. None: the call is new.
+    """
     subflows = None if parent is None else parent.subflows
     if parent is None or subflows is None or not subflows.has_earlier:
         return None
-    run = yield from subflows.take(key_of(flow, parameters), resumes=False)
-    return None if run is None else result_of(run, parent)
+    run = yield from subflows.take(key_of(flow, parameters), resumes=flow.durable)
+    if run is None:
+        return None
+    state = result_of(run, parent)
+    if state is not None or run.state.type is StateType.COMPLETED or not flow.durable:
+        return state
+    yield Wait(schedule_again(run))
+    return run.id
 
 
 def find_earlier(

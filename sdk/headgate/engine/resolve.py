@@ -67,13 +67,18 @@ class Upstream:
             self._check(state, state.task_run_id or state.flow_run_id or "", allowed=allowed)
 
     def _check(self, state: State[Any], run_id: str, *, allowed: bool) -> None:
-        if state.is_completed() or (allowed and state.is_terminal):
+        if state.is_completed() or (allowed and (state.is_terminal or _is_skipped(state))):
             return
         msg = (
             f"Upstream run {run_id} is {state.name} and not Completed, so this run was not "
             "started; wrap the argument in allow_failure to start it all the same."
         )
         raise errors.UpstreamTaskError(msg)
+
+
+def _is_skipped(state: State[Any]) -> bool:
+    """Say whether a run will not happen, because one that it builds on did not complete."""
+    return state.type is StateType.PENDING and state.name == "NotReady"
 
 
 def find(
@@ -245,14 +250,15 @@ class _Replacer:
 def values_of(value: Any) -> Any:
     """Replace futures and states that have ended by their results, marks by what they mark.
 
-    A run that did not complete, which ``allow_failure`` lets through, becomes its exception.
+    A run that did not complete, which ``allow_failure`` lets through, becomes its exception; None
+    where it was not started.
     """
 
     def replace(found: Future[Any] | State[Any]) -> Any:
         state = found.state if isinstance(found, Future) else found
         if state.type is StateType.COMPLETED:
             return state.result()
-        return get_state_exception(state)
+        return None if _is_skipped(state) else get_state_exception(state)
 
     return _Replacer(replace).visit(value)
 

@@ -19,9 +19,11 @@ __all__ = [
     "dump_call",
     "dump_error",
     "dump_initializer",
+    "dump_part",
     "dump_value",
     "load",
     "load_error",
+    "try_dump",
 ]
 
 
@@ -101,6 +103,26 @@ def dump_initializer(initializer: Callable[..., object], initargs: tuple[Any, ..
         return _dumps((initializer, initargs))
     except Exception as problem:  # pickling runs code of all classes involved
         raise _not_sendable("The initializer of the task runner", problem) from problem
+
+
+def dump_part(what: str, value: Any) -> bytes:
+    """Turn something into bytes.
+
+    Raises:
+        SerializationError: It cannot be pickled.
+    """
+    try:
+        return _dumps(value)
+    except Exception as problem:  # pickling runs code of all classes involved
+        raise _not_sendable(what, problem) from problem
+
+
+def try_dump(value: Any) -> bytes | None:
+    """Turn a value into bytes; None where that cannot be."""
+    try:
+        return _dumps(value)
+    except Exception:  # pickling runs code of all classes involved
+        return None
 
 
 def dump_value(value: Any, what: str) -> bytes:

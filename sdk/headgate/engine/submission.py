@@ -17,7 +17,7 @@ from headgate.codec.session import Reported
 from headgate.core import errors
 from headgate.core.ids import new_id
 from headgate.engine import effects, flow_engine, outcomes, process, reattachment, resolve
-from headgate.engine.creation import Made
+from headgate.engine.creation import Made, Resumed
 from headgate.states import State
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Job(Protocol):
 
 def new_ids() -> tuple[str, str]:
     """Choose the ids of a flow run that is submitted here, and of what stands for it here."""
-    return new_id(), "" if contexts.FlowRunContext.get() is None else new_id()
+    return new_id(), "" if contexts.current_flow() is None else new_id()
 
 
 class SubmittedFlow:
@@ -166,7 +166,7 @@ class SubmittedFlow:
         """Let another process execute the run; what it waits for is waited for here."""
         from headgate.engine import isolation
 
-        parent = contexts.FlowRunContext.get()
+        parent = contexts.current_flow()
         lineage = parent.lineage if parent is not None else None
         upstream = resolve.find(self._parameters.values(), self._wait_for, lineage=lineage)
         try:
@@ -177,11 +177,11 @@ class SubmittedFlow:
         parameters = dict(self._parameters)
         if upstream.replace:
             parameters = {name: resolve.values_of(value) for name, value in parameters.items()}
-        earlier = effects.drive(reattachment.find_completed(self._flow, parameters, parent))
-        if earlier is not None:
+        earlier = effects.drive(reattachment.find_submitted(self._flow, parameters, parent))
+        if isinstance(earlier, State):
             self._ended = earlier
             return earlier
-        arguments = (self._flow, parameters, tuple(upstream.run_ids), self._ids)
+        arguments = (self._flow, parameters, tuple(upstream.run_ids), self._ids, earlier)
         call = isolation.IsolatedCall(cells, f"flow {self._flow.name!r}", _execute, arguments)
         try:
             state: State[Any] = call.perform()
@@ -214,9 +214,15 @@ def _execute(
     parameters: Mapping[str, Any],
     upstream_run_ids: tuple[str, ...],
     ids: tuple[str, str],
+    resumed_id: str | None,
 ) -> State[Any]:
-    """Run a flow in the process of a cell."""
-    origin = Made(flow, contexts.FlowRunContext.get(), upstream_run_ids, ids)
+    """Run a flow in the process of a cell, or go on with one of its runs."""
+    parent = contexts.current_flow()
+    if resumed_id is None or parent is None:
+        origin = Made(flow, parent, upstream_run_ids, ids)
+    else:
+        steps = Resumed.claim(flow, parent, resumed_id, upstream_run_ids, ids[1])
+        origin = effects.drive(steps)
     return _drive(flow, flow_engine.FlowCall(flow, parameters, return_state=True, origin=origin))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import inspect
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -58,7 +59,7 @@ def call(
     return_state: bool = False,
 ) -> Any:
     """Run a task here and now; see ``Task.__call__``."""
-    if contexts.FlowRunContext.get() is None:
+    if contexts.current_flow() is None:
         drawing = visualizing.current()
         if drawing is not None:
             parameters = task.signature.bind(args, kwargs)
@@ -127,7 +128,7 @@ class TaskCall:
         """
         if not task.takes(args, kwargs):
             task.signature.bind(args, kwargs)
-        flow = contexts.FlowRunContext.get()
+        flow = contexts.current_flow()
         parent = contexts.TaskRunContext.get()
         self._task = task
         self._args = args
@@ -433,6 +434,7 @@ class TaskCall:
         if context.start_time is None:
             context.start_time = now
         context.state = None
+        context.running_name = name
         self._recorder.record(Reported(context.id, _RUNNING, name, new_id(), now))
 
     def _complete(self, value: Any) -> Steps[Any]:
@@ -480,7 +482,7 @@ class TaskCall:
             from headgate.engine import durable
 
             context.state = state
-            yield from durable.keep(context, state)
+            yield from durable.keep(context, self._called(state))
         else:
             self._enter(state)
         if state.type is StateType.FAILED:
@@ -490,7 +492,21 @@ class TaskCall:
             yield from hooks.run(wanted, task, context.task_run, state)
         if self._return_state:
             return state
-        return _result(state)
+        if context.flow is not None and context.flow.calls is not None:
+            # The next attempt knows the result only: both get the same.
+            return _result(state)
+        return outcomes.handed_over(state)
+
+    def _called(self, state: State[Any]) -> State[Any]:
+        """Say which call of a durable flow ended so, for whoever completes it by hand.
+
+        Before the run has begun its key is that of the call within which it was made.
+        """
+        context = self._context
+        if context.flow is None or context.flow.calls is None or state.is_completed():
+            return state
+        details = dataclasses.replace(state.details, call_key=context.call_key)
+        return state.copy(details=details)
 
     def _recalled(self, state: State[Any]) -> Any:
         """Give the caller how the call ended in an earlier attempt of a durable flow."""
@@ -549,7 +565,8 @@ class TaskCall:
         task_transactions.tear_down(context)
         # The reason why nothing is recorded any more is raised by the flow run.
         with contextlib.suppress(errors.HeadgateError):
-            self._enter(ended.copy(task_run_id=context.id))
+            ended = ended.copy(task_run_id=context.id)
+            self._enter(self._called(ended) if context.start_time is not None else ended)
 
     def _replace(self) -> None:
         """Put results in the place of futures."""

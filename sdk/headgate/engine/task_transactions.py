@@ -55,7 +55,7 @@ class TaskTransaction(BaseTransaction):
     def __init__(self, context: contexts.TaskRunContext, **options: Any) -> None:
         """Make a transaction that has not begun."""
         super().__init__(parent=_parent(context), **options)
-        self._context = context
+        self.context = context
         #: Whether a final state of the run was reported already.
         self.is_reported = False
         #: Why the result is not kept, where it was to be.
@@ -78,7 +78,7 @@ class TaskTransaction(BaseTransaction):
             self.log(logging.WARNING, "The result is not kept: %s", error)
 
     def _report(self) -> None:
-        context = self._context
+        context = self.context
         state = states.Completed(name="RolledBack", message=_ROLLED_BACK, task_run_id=context.id)
         context.state = state
         if context.flow is None:
@@ -100,7 +100,7 @@ class TaskTransaction(BaseTransaction):
         """Log something as the task run."""
         from headgate.logging import loggers  # rarely needed here
 
-        logger = loggers.get_run_logger(self._context)
+        logger = loggers.get_run_logger(self.context)
         logger.log(level, text, *args, exc_info=exc_info)
 
 
@@ -120,8 +120,10 @@ def of(context: contexts.TaskRunContext) -> TaskTransaction:
     """Return the transaction of a run; made where it had none, for it was asked for."""
     with _making:
         if context.transaction is None:
-            made = TaskTransaction(context)
-            made.state = TransactionState.ACTIVE
+            made: TaskTransaction | None = getattr(context, "stand_in", None)
+            if made is None:  # else the run is in another process, and so is its transaction
+                made = TaskTransaction(context)
+                made.state = TransactionState.ACTIVE
             context.transaction = made
     return context.transaction
 

@@ -15,14 +15,17 @@ from headgate.core.clock import process_clock
 from headgate.events import emitting
 from headgate.events.schemas import Event
 from headgate.events.sending import EventSender
+from headgate.events.subscribers import EventSubscriber, get_events_subscriber
 
 __all__ = [
     "AssertingEventsClient",
+    "EventSubscriber",
     "EventsClient",
     "HeadgateEventsClient",
     "NullEventsClient",
     "capture_events",
     "get_events_client",
+    "get_events_subscriber",
 ]
 
 

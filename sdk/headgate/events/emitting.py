@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from headgate import settings
+from headgate._explaining import explained
 from headgate.core import errors
 from headgate.core import events as core_events
 from headgate.events.schemas import Event, RelatedResource, Resource
@@ -34,6 +35,7 @@ _receiver: Callable[[Event], None] | None = None
 _is_fork_of_sending = False
 
 
+@explained
 def emit_event(
     event: str,
     resource: Mapping[str, str],
@@ -188,7 +190,7 @@ def _surroundings() -> Iterator[RelatedResource]:
     from headgate import context  # after this module: contexts load much
 
     task = context.TaskRunContext.get()
-    flow = context.FlowRunContext.get() or (task.flow if task is not None else None)
+    flow = context.current_flow() or (task.flow if task is not None else None)
     if task is not None:
         yield _resource(core_events.TASK_RUN_PREFIX + task.id, task.name, "task-run")
     run = flow.flow_run if flow is not None else None

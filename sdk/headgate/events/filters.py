@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias
@@ -13,9 +14,11 @@ from headgate.events.schemas import Event
 __all__ = [
     "EventAnyResourceFilter",
     "EventFilter",
+    "EventIDFilter",
     "EventIdFilter",
     "EventNameFilter",
     "EventOccurredFilter",
+    "EventOrder",
     "EventRelatedFilter",
     "EventResourceFilter",
     "ResourceSpecification",
@@ -24,6 +27,13 @@ __all__ = [
 #: Labels and what they are to be: one value or several. A value that ends with ``*`` stands for
 #: all that start like it, one that starts with ``!`` excludes what follows.
 ResourceSpecification: TypeAlias = Mapping[str, str | Sequence[str]]
+
+
+class EventOrder(enum.Enum):
+    """In which order events are listed."""
+
+    ASC = "ASC"
+    DESC = "DESC"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +122,10 @@ class EventIdFilter:
     """
 
     id: Sequence[str] | str | None = None
+
+
+#: The same, as users of the incumbent write it.
+EventIDFilter = EventIdFilter
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

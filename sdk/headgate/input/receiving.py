@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
-from headgate import context
+from headgate import _calling, _options, context
+from headgate._explaining import explained
 from headgate.core import errors, run_inputs
 from headgate.core.clock import process_clock
 from headgate.input import run_input as inputs
@@ -55,7 +56,7 @@ class InputReceiver(Generic[T]):
 
     def __next__(self) -> T:
         try:
-            return self.next()
+            return self._next()
         except TimeoutError:
             if self._raise_timeout_error:
                 raise
@@ -73,12 +74,17 @@ class InputReceiver(Generic[T]):
             raise StopAsyncIteration from None
 
     def next(self) -> T:
-        """Return the next input, waiting for it.
+        """Return the next input, waiting for it; where the caller can await, that is awaited.
 
         Raises:
             TimeoutError: None has come in time.
             ParameterTypeError: It does not fit the type.
         """
+        if _calling.in_event_loop():
+            return cast("T", self.anext())
+        return self._next()
+
+    def _next(self) -> T:
         from headgate.client.orchestration import get_client
 
         deadline = self._clock.monotonic() + self._timeout
@@ -124,6 +130,7 @@ class InputReceiver(Generic[T]):
         return made if self._with_metadata else inputs.shown(made)
 
 
+@explained
 def receive_input(
     input_type: Any,
     timeout: float | None = TIMEOUT_SECONDS,
@@ -157,6 +164,10 @@ def receive_input(
     Raises:
         MissingContextError: There is no flow run here, and none was named.
     """
+    timeout = _options.checked_seconds(timeout, "timeout")
+    if exclude_keys is not None and not isinstance(cast("object", exclude_keys), Iterable):
+        msg = f"exclude_keys is {exclude_keys!r}; use a list of texts."
+        raise errors.OptionTypeError(msg)
     return InputReceiver(
         input_type,
         flow_run_id=_here(flow_run_id),
@@ -175,7 +186,7 @@ areceive_input = receive_input
 def _here(flow_run_id: str | uuid.UUID | None) -> str:
     if flow_run_id is not None:
         return str(flow_run_id)
-    here = context.FlowRunContext.get()
+    here = context.current_flow()
     if here is None:
         msg = "There is no flow run here whose inputs could be received; name one by flow_run_id."
         raise errors.MissingContextError(msg)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 import pydantic
 import pydantic_core
 
+from headgate._validation import explain
 from headgate.core import errors, run_inputs
 
 __all__ = ["AutomaticRunInput", "RunInput", "RunInputMetadata", "input_type", "parsed"]
@@ -133,6 +134,14 @@ class RunInput(pydantic.BaseModel):
 
         return sending.send_input(self, flow_run_id, sender=sender, key_prefix=key_prefix)
 
+    async def asend_to(
+        self, flow_run_id: Any, sender: str | None = None, key_prefix: str | None = None
+    ) -> None:
+        """Do what ``send_to`` does, in a coroutine."""
+        from headgate.input import sending
+
+        await sending.asend_input(self, flow_run_id, sender=sender, key_prefix=key_prefix)
+
     @classmethod
     def receive(cls, **options: Any) -> Any:
         """Receive inputs of this type; see ``receive_input``."""
@@ -176,9 +185,10 @@ def input_type(type_: Any) -> type[RunInput]:
         return pydantic.create_model(
             f"{name.capitalize()}Input", __base__=AutomaticRunInput, value=(wanted, ...)
         )
-    except pydantic.errors.PydanticUserError as problem:
+    except Exception as problem:  # pydantic raises anything of what is no type
+        reason = getattr(problem, "code", type(problem).__name__)
         raise errors.InvalidArgument.of(
-            "wait_for_input", f"is {type_!r}; use a model, or a type such as str ({problem.code})."
+            "wait_for_input", f"is {type_!r}; use a model, or a type such as str ({reason})."
         ) from None
 
 
@@ -201,7 +211,8 @@ def parsed(type_: type[RunInput], stored: run_inputs.RunInput) -> RunInput:
     try:
         made = type_.model_validate_json(stored.value)
     except pydantic.ValidationError as problem:
-        msg = f"The input {stored.key!r} is no {type_.__name__}: {problem}"
+        wrong = explain(problem, "the input")
+        msg = f"The input {stored.key!r} is no {type_.__name__}: {wrong}."
         raise errors.ParameterTypeError(msg) from None
     return made.received(
         RunInputMetadata(
@@ -226,8 +237,11 @@ def as_input(value: Any) -> RunInput:
     """
     try:
         return _as_input(value)
-    except (pydantic.ValidationError, pydantic.errors.PydanticUserError) as problem:
-        msg = f"{value!r} cannot be sent as an input: {problem}"
+    except pydantic.ValidationError as problem:
+        msg = f"{value!r} cannot be sent as an input: {explain(problem, 'the input')}."
+        raise errors.ParameterTypeError(msg) from None
+    except errors.InvalidArgument:
+        msg = f"{value!r} cannot be sent as an input: it has no JSON form; send plain values."
         raise errors.ParameterTypeError(msg) from None
 
 

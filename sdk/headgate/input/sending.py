@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from headgate import _calling, context
+from headgate._explaining import explained
 from headgate.core.ids import new_id
 from headgate.input import run_input as inputs
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["asend_input", "send_input"]
 
 
+@explained
 def send_input(
     run_input: Any,
     flow_run_id: str | uuid.UUID,
@@ -44,6 +46,7 @@ def send_input(
     return None
 
 
+@explained
 async def asend_input(
     run_input: Any,
     flow_run_id: str | uuid.UUID,
@@ -61,7 +64,7 @@ async def asend_input(
 
 def _message(run_input: Any, *, sender: str | None, key_prefix: str | None) -> dict[str, Any]:
     made = inputs.as_input(run_input)
-    here = context.FlowRunContext.get()
+    here = context.current_flow()
     if sender is None and here is not None:
         sender = inputs.sender_of(here.flow_run.id)
     return {

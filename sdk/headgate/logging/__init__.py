@@ -1,6 +1,7 @@
 """Logging from within runs: to the console, and to the server with the run."""
 
 from headgate.logging.loggers import (
+    LogEavesdropper,
     disable_run_logger,
     flow_run_logger,
     get_logger,
@@ -9,6 +10,7 @@ from headgate.logging.loggers import (
 )
 
 __all__ = [
+    "LogEavesdropper",
     "disable_run_logger",
     "flow_run_logger",
     "get_logger",

@@ -18,7 +18,7 @@ from typing import Any, cast
 from headgate import settings
 from headgate.core import errors
 
-__all__ = ["DEFAULT", "load_if_wanted"]
+__all__ = ["DEFAULT", "load_if_wanted", "setup_logging"]
 
 CONFIG_FILE = "logging.yml"
 _PREFIX = "HEADGATE_LOGGING_"
@@ -53,6 +53,17 @@ DEFAULT: Mapping[str, Any] = {
         "headgate.task_runs": {"level": "NOTSET", "handlers": ["api"]},
     },
 }
+
+
+def setup_logging(incremental: bool | None = None) -> None:
+    """Give the loggers their levels and handlers, by the settings that hold now.
+
+    Args:
+        incremental: Whether those that are set up already stay so.
+    """
+    from headgate.logging import handlers  # it needs this module
+
+    handlers.set_up(force=not incremental)
 
 
 def load_if_wanted(now: settings.Settings) -> dict[str, Any] | None:

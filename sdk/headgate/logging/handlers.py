@@ -23,6 +23,7 @@ __all__ = [
     "APILogHandler",
     "ApiHandler",
     "ConsoleHandler",
+    "HeadgateConsoleHandler",
     "Sink",
     "set_sink",
     "set_up",
@@ -61,8 +62,24 @@ def set_up(*, force: bool = False) -> None:
     global _set_up
     if _set_up and not force:
         return
-    _set_up = True
+    is_first, _set_up = not _set_up, True
     now = settings.current()
+    _set_loggers_up(now)
+    if is_first and not _is_child():
+        for said in settings.misspelled():
+            logging.getLogger("headgate").warning(said)
+
+
+def _is_child() -> bool:
+    """Say whether another process of ours has told already what there is to tell of settings."""
+    # A runner that reads along, or the process of the flow whose tasks are executed here.
+    if os.environ.get(CAPTURED_VARIABLE) == "1" or "headgate.engine.isolated" in sys.modules:
+        return True
+    pools = sys.modules.get("multiprocessing")
+    return pools is not None and pools.parent_process() is not None
+
+
+def _set_loggers_up(now: settings.Settings) -> None:
     given = configuration.load_if_wanted(now)
     if given is not None:
         _apply(given)
@@ -211,6 +228,7 @@ class ApiHandler(logging.Handler):
 
 #: The name that a ``logging.yml`` of the incumbent has for it.
 APILogHandler = ApiHandler
+HeadgateConsoleHandler = ConsoleHandler
 
 
 def _ids_from_context() -> tuple[str | None, str | None]:
@@ -220,7 +238,7 @@ def _ids_from_context() -> tuple[str | None, str | None]:
     task_context = context.TaskRunContext.get()
     if task_context is not None:
         return task_context.task_run.flow_run_id, task_context.task_run.id
-    flow_context = context.FlowRunContext.get()
+    flow_context = context.current_flow()
     return (flow_context.flow_run.id if flow_context is not None else None), None
 
 

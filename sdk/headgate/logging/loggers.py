@@ -12,21 +12,25 @@ import logging
 from collections.abc import Generator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Self
 
+from headgate._explaining import explained
 from headgate.core import errors
 from headgate.logging import handlers
 
 if TYPE_CHECKING:
     from headgate.core.runs import FlowRun, TaskRun
+    from headgate.logging.prints import patch_print
 
 __all__ = [
     "FLOW_RUNS",
     "TASK_RUNS",
     "LogEavesdropper",
     "RunLogger",
+    "disable_logger",
     "disable_run_logger",
     "flow_run_logger",
     "get_logger",
     "get_run_logger",
+    "patch_print",
     "task_run_logger",
 ]
 
@@ -76,6 +80,7 @@ def get_logger(name: str | None = None) -> logging.Logger:
     return logging.getLogger(name if name.startswith(f"{ROOT}.") else f"{ROOT}.{name}")
 
 
+@explained
 def get_run_logger(context: Any = None, **extra: object) -> logging.LoggerAdapter[logging.Logger]:
     """Return the logger of the task run, or else the flow run, that is executing here.
 
@@ -92,11 +97,14 @@ def get_run_logger(context: Any = None, **extra: object) -> logging.LoggerAdapte
     if context is None:
         task_context = contexts.TaskRunContext.get()
         if task_context is None:
-            flow_context = contexts.FlowRunContext.get()
+            flow_context = contexts.current_flow()
     elif isinstance(context, contexts.TaskRunContext):
         task_context = context
-    else:
+    elif hasattr(context, "flow_run"):
         flow_context = context
+    else:
+        msg = f"context is {context!r}; use that of a run, or leave it away for the current one."
+        raise errors.OptionTypeError(msg)
     if task_context is not None:
         return task_run_logger(
             task_context.task_run,
@@ -152,12 +160,28 @@ def task_run_logger(
         {
             "flow_run_id": task_run.flow_run_id,
             "flow_run_name": flow_run.name if flow_run is not None else None,
+            "flow_name": flow_run.flow_name if flow_run is not None else None,
             "task_run_id": task_run.id,
             "task_run_name": task_run.name,
             "task_name": getattr(task, "name", None) or task_run.task_key,
             **extra,
         },
     )
+
+
+@contextlib.contextmanager
+def disable_logger(name: str) -> Generator[None]:
+    """Let a logger say nothing for the length of a ``with`` block.
+
+    Args:
+        name: The logger.
+    """
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 @contextlib.contextmanager
@@ -223,3 +247,12 @@ class LogEavesdropper(logging.Handler):
     def text(self) -> str:
         """Return what was heard, a line per record."""
         return "\n".join(self._lines)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "patch_print":
+        from headgate.logging import prints  # it needs this module
+
+        return prints.patch_print
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -15,9 +15,10 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast, runtime_checkable
 
 from headgate import _options, settings
+from headgate._explaining import explained
 from headgate.blocks._awaitable import DONE, Done
 from headgate.core import errors
 from headgate.runner import _git
@@ -41,6 +42,13 @@ _STEPS = "headgate.deployments.steps"
 _DEFAULT_INTERVAL_SECONDS = 60
 _GIT_HOSTS = frozenset({"bitbucket.org", "codeberg.org", "github.com", "gitlab.com"})
 _SCP_LIKE = re.compile(r"[\w.-]+@[\w.-]+:(?!//)\S+")
+
+
+class GitCredentials(TypedDict, total=False):
+    """Who is let in to a repository."""
+
+    username: str
+    access_token: str
 
 
 @runtime_checkable
@@ -93,6 +101,7 @@ class GitRepository:
         StorageError: A part is malformed, or looks like an option to git.
     """
 
+    @explained
     def __init__(
         self,
         url: str,
@@ -105,6 +114,12 @@ class GitRepository:
         directories: list[str] | None = None,
     ) -> None:
         """Describe a repository."""
+        _options.checked_text(url, "url")
+        _options.checked_text(branch, "branch")
+        _options.checked_text(commit_sha, "commit_sha")
+        _options.checked_text(name, "name")
+        if directories is not None and not isinstance(cast("object", directories), str):
+            _options.checked_tags(directories, "directories")
         self._credentials = credentials
         username, password = _login(credentials)
         self._source = _git.source(
@@ -209,8 +224,13 @@ class LocalStorage:
         pull_interval: Taken for code that gives it; there is nothing to get.
     """
 
+    @explained
     def __init__(self, path: str | Path, pull_interval: int | None = None) -> None:
         """Describe a folder."""
+        if path is None:  # pyright: ignore[reportUnnecessaryComparison]  # callers may do anything
+            msg = "path is None; use a text or a Path."
+            raise errors.OptionTypeError(msg)
+        _options.checked_path(path, "path")
         self._path = Path(path).expanduser().resolve()
         self.pull_interval = pull_interval
 
@@ -255,10 +275,12 @@ class RemoteStorage:
         StorageError: The URL has no scheme.
     """
 
+    @explained
     def __init__(
         self, url: str, pull_interval: int | None = _DEFAULT_INTERVAL_SECONDS, **settings: Any
     ) -> None:
         """Describe a folder elsewhere."""
+        _options.checked_text(url, "url")
         scheme = urllib.parse.urlsplit(url).scheme
         if not scheme or "://" not in url:
             msg = f"url is {url!r}; write it with a scheme, as in 's3://bucket/folder'."
@@ -377,6 +399,7 @@ class BlockStorageAdapter:
         StorageError: The block has no such method.
     """
 
+    @explained
     def __init__(self, block: Any, pull_interval: int | None = _DEFAULT_INTERVAL_SECONDS) -> None:
         """Describe the code in a block."""
         if not callable(getattr(block, "get_directory", None)):

@@ -82,7 +82,10 @@ def _run() -> FlowRun | None:
 
     # In a task on another thread, whose flow is known by what the task carries along.
     task_context = TaskRunContext.get()
-    return getattr(task_context, "flow_run", None)
+    flow_context = None if task_context is None else task_context.flow
+    if flow_context is None or flow_context.flow.is_task_root:
+        return None
+    return flow_context.flow_run
 
 
 def _id() -> str | None:

@@ -10,6 +10,7 @@ from headgate.task_runners.threads import ThreadPoolTaskRunner
 __all__ = [
     "BackgroundTaskRunner",
     "ConcurrentTaskRunner",
+    "HeadgateTaskRunner",
     "ProcessPoolTaskRunner",
     "TaskRunner",
     "ThreadPoolTaskRunner",
@@ -17,3 +18,5 @@ __all__ = [
 
 #: The name that the thread pool had first.
 ConcurrentTaskRunner = ThreadPoolTaskRunner
+#: For code that was written for Prefect.
+HeadgateTaskRunner = BackgroundTaskRunner

@@ -26,7 +26,11 @@ class BackgroundTaskRunner(TaskRunner):
         return type(self)()
 
     def submit(
-        self, task: Task[..., Any], parameters: Mapping[str, Any], wait_for: Any = None
+        self,
+        task: Task[..., Any],
+        parameters: Mapping[str, Any],
+        wait_for: Any = None,
+        dependencies: Any = None,
     ) -> DistributedFuture[Any]:
         """Ask for a run of a task; futures among its parameters are waited for first."""
         args, kwargs = task.signature.call_arguments(parameters)

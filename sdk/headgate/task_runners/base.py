@@ -34,7 +34,11 @@ class TaskRunner(abc.ABC):
 
     @abc.abstractmethod
     def submit(
-        self, task: Task[..., Any], parameters: Mapping[str, Any], wait_for: Any = None
+        self,
+        task: Task[..., Any],
+        parameters: Mapping[str, Any],
+        wait_for: Any = None,
+        dependencies: Any = None,
     ) -> Future[Any]:
         """Execute a task soon.
 
@@ -42,6 +46,7 @@ class TaskRunner(abc.ABC):
             task: The task.
             parameters: What it is called with, by name; futures are the runner's to resolve.
             wait_for: Futures that must be completed first.
+            dependencies: Taken for runners that hand it on: what the arguments build on is known.
         """
 
     def map(
@@ -136,7 +141,7 @@ def _chain(inner: Future[Any], outer: Future[Any]) -> None:
 
 def track(future: Future[Any]) -> None:
     """Let the flow run wait for a future at its end; where there is none, the process."""
-    context = contexts.FlowRunContext.get()
+    context = contexts.current_flow()
     if context is not None:
         future.track_in(context.submitted)
     elif isinstance(future, FlowRunFuture):

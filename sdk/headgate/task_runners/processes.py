@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from headgate import settings
+from headgate._explaining import explained
 from headgate.core import errors
 from headgate.task_runners.threads import ThreadPoolTaskRunner
 
@@ -44,6 +45,7 @@ class ProcessPoolTaskRunner(ThreadPoolTaskRunner):
         OptionValueError: The number is less than 1.
     """
 
+    @explained
     def __init__(
         self,
         max_workers: int | None = None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from headgate import _calling, settings
 from headgate import context as contexts
+from headgate._explaining import explained
 from headgate.core import errors
 from headgate.core.ids import new_id
 from headgate.futures import FlowRunFuture, Future, FutureList
@@ -43,6 +44,7 @@ class ThreadPoolTaskRunner(TaskRunner):
         OptionValueError: The number is less than 1.
     """
 
+    @explained
     def __init__(self, max_workers: int | None = None) -> None:
         """Make a runner; it has threads when it has tasks."""
         given: object = max_workers
@@ -79,7 +81,11 @@ class ThreadPoolTaskRunner(TaskRunner):
     # --- Tasks and flows ---
 
     def submit(
-        self, task: Task[..., Any], parameters: Mapping[str, Any], wait_for: Any = None
+        self,
+        task: Task[..., Any],
+        parameters: Mapping[str, Any],
+        wait_for: Any = None,
+        dependencies: Any = None,
     ) -> Future[Any]:
         """Execute a task on a thread, or, if both it and the caller are async, on this loop."""
         job = self._task_job(task, parameters, wait_for)
@@ -108,7 +114,7 @@ class ThreadPoolTaskRunner(TaskRunner):
             batch_size: How many calls one thread executes one after the other.
         """
         count, take = _taken(calls)
-        flow = contexts.FlowRunContext.get()
+        flow = contexts.current_flow()
         # Counted here, in order, for they begin whenever there is room.
         numbers = [0 if flow is None else flow.next_call(task.task_key) for _ in range(count)]
         futures = FutureList[Any](

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Generator, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from headgate.core import errors
@@ -15,6 +16,10 @@ from headgate.testing.harness import Harness
 if TYPE_CHECKING:
     from headgate.client.orchestration import HeadgateClient
     from headgate.core.runs import FlowRun
+    from headgate.core.states import Payload
+    from headgate.results import ResultRecordMetadata
+    from headgate.serializers import Serializer
+    from headgate.states import State
 
 __all__ = [
     "AdvancingClock",
@@ -22,6 +27,8 @@ __all__ = [
     "assert_blocks_equal",
     "assert_does_not_warn",
     "assert_state_names",
+    "assert_uses_result_serializer",
+    "assert_uses_result_storage",
     "exceptions_equal",
     "get_most_recent_flow_run",
     "headgate_test_harness",
@@ -150,6 +157,61 @@ def assert_blocks_equal(
     if ours != theirs:
         msg = f"The block is {ours!r}, not {theirs!r}."
         raise AssertionError(msg)
+
+
+def assert_uses_result_serializer(state: State[Any], serializer: str | Serializer[Any]) -> None:
+    """Assert that the result of a run was kept by a serializer.
+
+    Args:
+        state: Its final state.
+        serializer: The serializer, or its type, as ``json``.
+    """
+    wanted = serializer if isinstance(serializer, str) else serializer.type
+    kept = _kept(state)
+    found = kept.serializer if kept.storage_key is None else _metadata(kept).serializer.type
+    if found != wanted:
+        msg = f"The result was kept by the serializer {found!r}, not by {wanted!r}."
+        raise AssertionError(msg)
+
+
+def assert_uses_result_storage(state: State[Any], storage: Any) -> None:
+    """Assert that the result of a run was kept in a storage.
+
+    Args:
+        state: Its final state.
+        storage: A folder, a saved block, or the ``type/name`` of one.
+    """
+    from headgate import _result_storage
+
+    kept = _kept(state)
+    place = _result_storage.storage_of(storage)
+    found = kept.storage_key or ""
+    if found != place.reference(_key(found)):
+        msg = f"The result was kept at {found or 'no storage'!r}, not in {place.identity()!r}."
+        raise AssertionError(msg)
+
+
+def _kept(state: State[Any]) -> Payload:
+    kept = state.record().data
+    if kept is None:
+        msg = f"The result of {state!r} was not kept; let the run persist it."
+        raise AssertionError(msg)
+    return kept
+
+
+def _metadata(kept: Payload) -> ResultRecordMetadata:
+    from headgate import _result_storage
+    from headgate.results import ResultRecordMetadata
+
+    data = _result_storage.read_reference(kept.storage_key or "")
+    if data is None:
+        msg = f"There is no result at {kept.storage_key!r} any more."
+        raise AssertionError(msg)
+    return ResultRecordMetadata.load_bytes(data.partition(b"\n")[0])
+
+
+def _key(reference: str) -> str:
+    return reference.rpartition(":")[2] if "block:" in reference else PurePath(reference).name
 
 
 def _public(fields: dict[str, Any]) -> dict[str, Any]:

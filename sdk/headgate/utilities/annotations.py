@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
-__all__ = ["Annotation", "allow_failure", "freeze", "opaque", "quote", "unmapped"]
+from headgate._explaining import explained
+
+__all__ = [
+    "Annotation",
+    "NotSet",
+    "Quote",
+    "allow_failure",
+    "freeze",
+    "opaque",
+    "quote",
+    "unmapped",
+]
 
 T = TypeVar("T")
 
@@ -18,6 +29,7 @@ class Annotation(Generic[T]):
 
     __slots__ = ("value",)
 
+    @explained
     def __init__(self, value: T) -> None:
         """Mark a value."""
         self.value = value
@@ -25,6 +37,10 @@ class Annotation(Generic[T]):
     def unwrap(self) -> T:
         """Return the argument without the mark."""
         return self.value
+
+    def rewrap(self, value: T) -> Self:
+        """Return another argument with the same mark."""
+        return type(self)(value)
 
     def __eq__(self, other: object) -> bool:
         """Two marks are equal when they are of one kind and so are their values."""
@@ -37,6 +53,10 @@ class Annotation(Generic[T]):
     def __repr__(self) -> str:
         """``unmapped([1, 2])``."""
         return f"{type(self).__name__}({self.value!r})"
+
+
+class NotSet:
+    """In the place of an argument that was not given, where None means something."""
 
 
 class unmapped(Annotation[T]):  # noqa: N801  # reads as a function in a call
@@ -59,6 +79,10 @@ class quote(Annotation[T]):  # noqa: N801  # reads as a function in a call
     def unquote(self) -> T:
         """Return the argument without the mark."""
         return self.value
+
+
+#: The same, as older code writes it.
+Quote = quote
 
 
 class opaque(Annotation[T]):  # noqa: N801  # reads as a function in a call

@@ -9,6 +9,7 @@ import enum
 import fractions
 import hashlib
 import inspect
+import os
 import pathlib
 import struct
 import uuid
@@ -17,7 +18,7 @@ from typing import Any, TypeVar, cast
 
 from headgate.core import errors
 
-__all__ = ["hash_objects", "register_hasher", "stable_hash"]
+__all__ = ["file_hash", "hash_objects", "register_hasher", "stable_hash"]
 
 T = TypeVar("T")
 
@@ -45,6 +46,16 @@ def stable_hash(*parts: str | bytes) -> str:
     for part in parts:
         _feed(digest, b"t", part.encode() if isinstance(part, str) else part)
     return digest.hexdigest()
+
+
+def file_hash(path: str | os.PathLike[str]) -> str:
+    """Return a hash of what a file has in it.
+
+    Args:
+        path: The file.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def hash_objects(*values: Any, **named: Any) -> str:

@@ -17,7 +17,7 @@ from headgate.core.events import (
     Event,
     Labels,
 )
-from headgate.core.runs import RunKind, TransitionRecord
+from headgate.core.runs import FlowRun, RunKind, TransitionRecord
 from headgate.core.states import State
 
 PREFIX = "headgate."
@@ -97,6 +97,10 @@ def _described(state: State) -> Mapping[str, str]:
 def _related(line: TransitionRecord, around: Surroundings) -> Iterator[Labels]:
     if line.kind is RunKind.TASK_RUN:
         yield resource(FLOW_RUN_PREFIX + line.flow_run_id, around.flow_run_name, "flow-run")
+    yield from _surrounding(around)
+
+
+def _surrounding(around: Surroundings) -> Iterator[Labels]:
     if around.flow_id:
         yield resource(FLOW_PREFIX + around.flow_id, around.flow_name, "flow")
     if around.deployment_id:
@@ -109,6 +113,33 @@ def _related(line: TransitionRecord, around: Surroundings) -> Iterator[Labels]:
             yield resource(f"{WORK_QUEUE_PREFIX}{pool}/{queue}", queue, "work-queue")
     for tag in around.tags:
         yield resource(TAG_PREFIX + tag, tag, "tag")
+
+
+def heartbeat(run: FlowRun, *, id: str, now: datetime) -> Event:
+    """Make the event that a flow run is still executed.
+
+    Args:
+        run: The flow run.
+        id: Of the event.
+        now: The time.
+    """
+    around = Surroundings(
+        flow_id=run.flow_id,
+        flow_name=run.flow_name,
+        deployment_id=run.deployment_id,
+        deployment_name=run.deployment_name,
+        work_pool_name=run.work_pool_name,
+        work_queue_name=run.work_queue_name,
+        tags=run.tags,
+    )
+    return Event(
+        id=id,
+        name=f"{FLOW_RUN_PREFIX}heartbeat",
+        occurred=now,
+        resource=resource(FLOW_RUN_PREFIX + run.id, run.name),
+        related=tuple(_surrounding(around)),
+        payload="{}",
+    )
 
 
 def resource(id: str, name: str, role: str = "") -> dict[str, str]:
@@ -161,6 +192,7 @@ __all__ = [
     "WORK_POOL_PREFIX",
     "WORK_QUEUE_PREFIX",
     "Surroundings",
+    "heartbeat",
     "lifecycle",
     "of_transition",
     "resource",

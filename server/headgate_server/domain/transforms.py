@@ -47,6 +47,22 @@ def apply_to_task_run(run: runs.TaskRun, state: states.State) -> runs.TaskRun:
     )
 
 
+def new_task_run(run: runs.TaskRun, now: datetime) -> runs.TaskRun:
+    """Return a task run that begins in its state, with the counts and times that go with that."""
+    state = first(run.state, now)
+    running = state.type is StateType.RUNNING
+    return dataclasses.replace(
+        run,
+        name=run.name or "-".join(part for part in (run.task_key, run.dynamic_key) if part),
+        state=state,
+        run_count=int(running),
+        expected_start_time=_expected_start_time(None, state),
+        start_time=state.timestamp if running else None,
+        end_time=state.timestamp if state.is_terminal else None,
+        create_time=now,
+    )
+
+
 def first(state: states.State, now: datetime) -> states.State:
     """Complete the first state of a new flow run: Scheduled has a time."""
     return _with_scheduled_time(None, state, now)

@@ -10,7 +10,7 @@ from headgate.core import blocks, errors
 from headgate_server.domain import block_checks, block_data
 from headgate_server.domain import events as domain_events
 from headgate_server.domain.checks import Checks
-from headgate_server.services import block_references
+from headgate_server.services import block_references, result_storage
 from headgate_server.services.block_types import find_schema
 from headgate_server.services.encryption import Encryption, Unreadable
 from headgate_server.services.lifecycle import Lifecycle
@@ -168,7 +168,7 @@ class BlockService:
 
         Raises:
             NotFound: There is no such block.
-            FailedPrecondition: Other blocks refer to it.
+            FailedPrecondition: Other blocks refer to it, or results are kept in it by default.
         """
         checks = Checks()
         checks.id("id", document_id)
@@ -178,6 +178,7 @@ class BlockService:
             stored = _document(tx, document_id)
             referrer = tx.blocks.find_referrer(document_id=document_id)
             block_references.refuse_referred(referrer, "block", stored.full_name)
+            result_storage.refuse_chosen(tx, stored)
             tx.blocks.delete_document(document_id)
             self._tell(tx, "deleted", stored)
 

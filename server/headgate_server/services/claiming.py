@@ -9,6 +9,9 @@ from headgate.core.states import StateType
 from headgate_server.storage.interface import Transaction
 from headgate_server.storage.records import Session
 
+#: Pending without a lease is a run that was made by hand (``CreateFlowRun`` with a flow's name).
+_WAITING = frozenset({StateType.SCHEDULED, StateType.PENDING})
+
 
 def claim(tx: Transaction, flow_run_id: str, session: Session) -> int:
     """Lease a run to a session; return the fencing token of the lease.
@@ -32,7 +35,7 @@ def claim(tx: Transaction, flow_run_id: str, session: Session) -> int:
     lease = tx.leases.get(flow_run_id)
     if lease is not None and lease.session_id == session.id:
         return lease.fencing_token
-    if lease is not None or run.state.type is not StateType.SCHEDULED:
+    if lease is not None or run.state.type not in _WAITING:
         holder = f" and executed by {run.runner_name}" if run.runner_name else ""
         raise errors.FailedPrecondition(
             f"Flow run {run.name!r} is {run.state.name}{holder}; only one that waits can be "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 
@@ -44,7 +45,7 @@ CHANGEABLE = (
     "work_queue_name",
 )
 _RACES_MAX = 5
-_ABANDONED_MAX = 500
+_BATCH = 500
 
 
 class DeploymentService:
@@ -177,6 +178,9 @@ class DeploymentService:
     async def delete(self, deployment_id: str) -> None:
         """Delete a deployment and its future runs; what waits for a runner is cancelled.
 
+        The deployment goes last. Who is killed in between has not deleted it yet, so nothing waits
+        for ever without a deployment, and deleting it again ends the rest.
+
         Raises:
             NotFound: There is none.
         """
@@ -184,27 +188,32 @@ class DeploymentService:
         checks.id("id", deployment_id)
         checks.raise_any()
 
+        seen: set[str] = set()
+
         def change(tx: Transaction) -> Sequence[str]:
+            """Delete it, unless runs wait that were not looked at; return those."""
             stored = _get(tx, deployment_id)
             tx.flow_runs.delete_auto_scheduled(deployment_id)
-            where = FlowRunFilter(
-                deployment_ids=(deployment_id,), state_types=(StateType.SCHEDULED,)
-            )
-            waiting = read_pages(
-                lambda page: tx.flow_runs.list(where, FlowRunOrder.ID_DESC, page),
-                most=_ABANDONED_MAX,
-            )
-            tx.deployments.delete(deployment_id)
-            self._lifecycle.deployment(tx, "deleted", stored)
-            return [run.id for run in waiting]
+            found = _waiting(tx, deployment_id, _BATCH + len(seen))
+            waiting = [id for id in found if id not in seen]
+            if not waiting:
+                tx.deployments.delete(deployment_id)
+                self._lifecycle.deployment(tx, "deleted", stored)
+            return waiting
 
-        for flow_run_id in await self._storage.write(change):
-            state = states.new_state(
-                StateType.CANCELLING,
-                id=self._new_id(),
-                now=await self._storage.read(lambda tx: tx.now()),
-                message="Its deployment was deleted.",
-            )
+        while waiting := await self._storage.write(change):
+            for flow_run_id in waiting:
+                await self._cancel(flow_run_id)
+            seen.update(waiting)
+
+    async def _cancel(self, flow_run_id: str) -> None:
+        state = states.new_state(
+            StateType.CANCELLING,
+            id=self._new_id(),
+            now=await self._storage.read(lambda tx: tx.now()),
+            message="Its deployment was deleted.",
+        )
+        with contextlib.suppress(errors.NotFound):  # somebody deleted the run meanwhile
             await self._orchestration.propose(flow_run_id, state, fencing_token=None)
 
     def _insert(
@@ -267,6 +276,13 @@ class DeploymentService:
                 dataclasses.replace(schedule, id=id, slug=schedule.slug or id, rule=rule)
             )
         return dataclasses.replace(deployment, schedules=tuple(identified))
+
+
+def _waiting(tx: Transaction, deployment_id: str, most: int) -> list[str]:
+    """Return the runs of a deployment that wait for a runner, so many at most."""
+    where = FlowRunFilter(deployment_ids=(deployment_id,), state_types=(StateType.SCHEDULED,))
+    found = read_pages(lambda page: tx.flow_runs.list(where, FlowRunOrder.ID_DESC, page), most=most)
+    return [run.id for run in found]
 
 
 def find(tx: Transaction, full_name: str) -> deployments.Deployment:

@@ -9,11 +9,12 @@ from datetime import datetime
 
 from headgate.core import deployments, errors, names, runs, states
 from headgate.core.states import StateType
-from headgate_server.domain import parameter_templates, parameters
+from headgate_server.domain import parameter_templates, parameters, transforms
 from headgate_server.domain.checks import Checks
 from headgate_server.domain.context import Retry
 from headgate_server.services import deployments as deployment_service
 from headgate_server.services import masks, pause_answers
+from headgate_server.services.lifecycle import Lifecycle
 from headgate_server.services.orchestration import Orchestration
 from headgate_server.services.parameter_facts import template_context, variable_text
 from headgate_server.storage.interface import Storage, Transaction
@@ -21,14 +22,19 @@ from headgate_server.storage.records import FlowRunFilter, FlowRunOrder, Page, P
 
 INLINE_BYTES_MAX = 16 * 1024
 _CHANGEABLE = ("name", "tags", "labels", "priority", "retry_policy")
+#: Paused and Cancelling are what becomes of a run that somebody executes.
+_FIRST_STATES = frozenset(StateType) - {StateType.PAUSED, StateType.CANCELLING}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FlowRunRequest:
-    """What is asked of a new run; see ``CreateFlowRunRequest``. One of the first two is set."""
+    """What is asked of a new run; see ``CreateFlowRunRequest``. One of the first three is set."""
 
     deployment_id: str = ""
     deployment_name: str = ""
+    flow_name: str = ""
+    flow_version: str = ""
+    state: states.State | None = None
     parameters: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     scheduled_time: datetime | None = None
     name: str = ""
@@ -65,9 +71,10 @@ class FlowRunService:
         self._orchestration = orchestration
         self._new_id = new_id
         self._rng = rng
+        self._lifecycle = Lifecycle(new_id)
 
     async def create(self, request: FlowRunRequest) -> runs.FlowRun:
-        """Store a run of a deployment as Scheduled; a known idempotency key returns its run.
+        """Store a run of a deployment, or of a flow; a known idempotency key returns its run.
 
         Raises:
             InvalidArgument: Fields are wrong, or the parameters do not fit the schema.
@@ -81,55 +88,91 @@ class FlowRunService:
             return await self._storage.write(lambda tx: self._insert(tx, request))
 
     def _insert(self, tx: Transaction, request: FlowRunRequest) -> runs.FlowRun:
-        deployment = _find_deployment(tx, request)
+        deployment = None if request.flow_name else _find_deployment(tx, request)
+        if deployment is None:
+            flow_id = self._lifecycle.ensure_flow(tx, request.flow_name).id
+        else:
+            flow_id = deployment.flow_id
         key = request.idempotency_key or None
         if key is not None:
-            known = tx.flow_runs.find_idempotent(deployment.flow_id, key)
+            known = tx.flow_runs.find_idempotent(flow_id, key)
             if known is not None:
                 return known
-        run = self._make(tx, request, deployment)
+        run = self._make(tx, request, flow_id)
+        if deployment is not None:
+            run = self._of_deployment(tx, run, request, deployment)
         return dataclasses.replace(run, revision=tx.flow_runs.insert(run))
 
-    def _make(
-        self, tx: Transaction, request: FlowRunRequest, deployment: deployments.Deployment
-    ) -> runs.FlowRun:
+    def _make(self, tx: Transaction, request: FlowRunRequest, flow_id: str) -> runs.FlowRun:
+        """Make a run of a flow, without a deployment."""
         id = self._new_id()
-        name = request.name or names.random_name(self._rng)
-        given = _parameters(tx, request, deployment, run_id=id, run_name=name)
+        parent = _find_parent(tx, request)
+        now = tx.now()
+        state = self._first_state(request, now)
+        running = state.type is StateType.RUNNING
+        return runs.FlowRun(
+            id=id,
+            name=request.name or names.random_name(self._rng),
+            flow_id=flow_id,
+            flow_name=request.flow_name,
+            flow_version=request.flow_version,
+            parameters=request.parameters,
+            tags=tuple(dict.fromkeys(request.tags)),
+            labels=request.labels,
+            state=state,
+            run_count=int(running),
+            expected_start_time=state.details.scheduled_time or state.timestamp,
+            start_time=state.timestamp if running else None,
+            end_time=state.timestamp if state.is_terminal else None,
+            parent_task_run_id=request.parent_task_run_id,
+            parent_flow_run_id=parent.id if parent else None,
+            root_flow_run_id=parent.root_flow_run_id if parent else id,
+            priority=request.priority,
+            idempotency_key=request.idempotency_key or None,
+            create_time=now,
+        )
+
+    def _first_state(self, request: FlowRunRequest, now: datetime) -> states.State:
+        if request.state is not None:
+            state, time = request.state, request.scheduled_time
+            if time is not None and state.type is StateType.SCHEDULED:
+                details = dataclasses.replace(state.details, scheduled_time=time)
+                state = dataclasses.replace(state, details=details)
+            return transforms.first(state, now)
+        if request.flow_name and request.scheduled_time is None:
+            return states.new_state(StateType.PENDING, id=self._new_id(), now=now)
+        return states.new_state(
+            StateType.SCHEDULED,
+            id=self._new_id(),
+            now=now,
+            details=states.StateDetails(scheduled_time=request.scheduled_time or now),
+        )
+
+    def _of_deployment(
+        self,
+        tx: Transaction,
+        run: runs.FlowRun,
+        request: FlowRunRequest,
+        deployment: deployments.Deployment,
+    ) -> runs.FlowRun:
+        """Return the run with what its deployment has for it."""
+        given = _parameters(tx, request, deployment, run_id=run.id, run_name=run.name)
         pool, queue = deployment.work_pool_name, deployment.work_queue_name
         if request.work_queue_name:
             queue = request.work_queue_name
             if tx.work_pools.get_queue(pool, queue) is None:
                 raise errors.NotFound("work queue", f"{pool}/{queue}")
-        parent = _find_parent(tx, request)
-        now = tx.now()
-        time = request.scheduled_time or now
-        return runs.FlowRun(
-            id=id,
-            name=name,
-            flow_id=deployment.flow_id,
+        return dataclasses.replace(
+            run,
             flow_name=deployment.flow_name,
             deployment_id=deployment.id,
             deployment_name=deployment.full_name,
             parameters=given,
             tags=tuple(dict.fromkeys((*deployment.tags, *request.tags))),
             labels={**deployment.labels, **request.labels},
-            state=states.new_state(
-                StateType.SCHEDULED,
-                id=self._new_id(),
-                now=now,
-                details=states.StateDetails(scheduled_time=time),
-            ),
-            expected_start_time=time,
-            parent_task_run_id=request.parent_task_run_id,
-            parent_flow_run_id=parent.id if parent else None,
-            root_flow_run_id=parent.root_flow_run_id if parent else id,
             work_pool_name=pool,
             work_queue_name=queue,
-            priority=request.priority,
             job_variables={**deployment.job_variables, **request.job_variables},
-            idempotency_key=request.idempotency_key or None,
-            create_time=now,
         )
 
     async def get(self, flow_run_id: str) -> runs.FlowRun:
@@ -384,8 +427,19 @@ def _check_run_name(checks: Checks, field: str, name: str, *, required: bool) ->
 
 def _check_request(request: FlowRunRequest) -> None:
     checks = Checks()
-    if not (request.deployment_id or request.deployment_name):
-        checks.add("deployment", "Set deployment_id or deployment_name.")
+    if request.flow_name:
+        _check_without_deployment(checks, request)
+    elif not (request.deployment_id or request.deployment_name):
+        checks.add("deployment", "Set deployment_id, deployment_name or flow_name.")
+    elif request.flow_version:
+        checks.add("flow_version", "A run of a deployment has that of its deployment.")
+    if request.state is not None:
+        check_state(checks, "state", request.state)
+        if request.state.type not in _FIRST_STATES:
+            checks.add(
+                "state.type",
+                f"No run begins as {request.state.type.value}; make it, then set its state.",
+            )
     checks.optional_id("deployment_id", request.deployment_id)
     checks.json_map("parameters", request.parameters)
     checks.json_map("job_variables", request.job_variables)
@@ -396,6 +450,16 @@ def _check_request(request: FlowRunRequest) -> None:
     checks.text("idempotency_key", request.idempotency_key, 255)
     _check_run_name(checks, "name", request.name, required=False)
     checks.raise_any()
+
+
+def _check_without_deployment(checks: Checks, request: FlowRunRequest) -> None:
+    checks.name("flow_name", request.flow_name)
+    checks.text("flow_version", request.flow_version, 255)
+    if request.deployment_id or request.deployment_name:
+        checks.add("flow_name", "A run is of a deployment or of a flow; set one of them.")
+    for field in ("job_variables", "work_queue_name"):
+        if getattr(request, field):
+            checks.add(field, "It goes with a deployment only: no runner starts a run without one.")
 
 
 def _check_id(field: str, value: str) -> None:

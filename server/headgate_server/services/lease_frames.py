@@ -26,6 +26,7 @@ class Hello:
     work_queue_names: tuple[str, ...] = ()
     slots: int
     sdk: str = ""
+    features: frozenset[str] = frozenset()
     held: frozenset[Held] = frozenset()
 
 
@@ -135,4 +136,12 @@ class Released:
     held: Held
 
 
-Outbound = Welcome | Offer | BeatAck | Revoke | Cancel | Released | GoAway
+@dataclasses.dataclass(frozen=True, slots=True)
+class CallHooks:
+    """The hooks of a run, whose own runner is lost, are to be called."""
+
+    flow_run: FlowRun
+    deployment: Deployment
+
+
+Outbound = Welcome | Offer | BeatAck | Revoke | Cancel | Released | CallHooks | GoAway

@@ -12,6 +12,7 @@ from headgate.core.runs import FlowRun
 from headgate.core.states import StateType
 from headgate_server.domain import leasing, transforms
 from headgate_server.domain.leasing import Held, Outcome
+from headgate_server.services.hook_calls import HookCalls
 from headgate_server.services.orchestration import Orchestration
 from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.records import Lease, Session, SessionKind
@@ -44,6 +45,8 @@ class Leasing:
         self._storage = storage
         self._orchestration = orchestration
         self._new_id = new_id
+        #: Finds runners that call the hooks of runs whose own runner is lost.
+        self.hook_calls = HookCalls(storage)
 
     async def accept(self, session_id: str, held: Held) -> FlowRun | None:
         """Note that an offer is taken: the run is Pending, if it is not Running already.
@@ -103,7 +106,9 @@ class Leasing:
                 silent_seconds=(facts.now - session.last_beat_time).total_seconds(),
             )
 
-        await self._end(session.id, held, decide, by_holder=False)
+        ended = await self._end(session.id, held, decide, by_holder=False)
+        if ended is not None and session.kind is SessionKind.RUNNER:
+            await self.hook_calls.ask(ended)
 
     async def give_back(self, session_id: str, held: Held) -> None:
         """Put a run whose offer was not taken back into its queue."""
@@ -125,28 +130,32 @@ class Leasing:
         decide: Callable[[_Facts], leasing.Ending | None],
         *,
         by_holder: bool,
-    ) -> None:
+    ) -> FlowRun | None:
+        """End a lease; return the run, where it entered a state with that."""
         for _ in range(_ATTEMPTS_MAX):
             facts = await self._storage.read(lambda tx: _read(tx, session_id, held))
             if facts is None:
-                return
+                return None
             match decide(facts):
                 case None:
-                    return
+                    return None
                 case leasing.Enter() as enter:
-                    if await self._enter(facts, enter, by_holder=by_holder):
-                        return
+                    entered = await self._enter(facts, enter, by_holder=by_holder)
+                    if entered is not None:
+                        return entered
                 case leasing.GiveBack():
                     if await self._storage.write(lambda tx, facts=facts: _drop(tx, facts, 1)):
-                        return
+                        return None
                 case leasing.Drop():
                     if await self._storage.write(lambda tx, facts=facts: _drop(tx, facts, 0)):
-                        return
+                        return None
         msg = f"Flow run {held.flow_run_id} is being changed by many at once; try again."
         raise errors.Unavailable(msg)
 
-    async def _enter(self, facts: _Facts, enter: leasing.Enter, *, by_holder: bool) -> bool:
-        """Propose the state that ends a lease; False if the run changed meanwhile."""
+    async def _enter(
+        self, facts: _Facts, enter: leasing.Enter, *, by_holder: bool
+    ) -> FlowRun | None:
+        """Propose the state that ends a lease; None if the run changed meanwhile."""
         state = states.new_state(
             enter.type,
             id=self._new_id(),
@@ -165,8 +174,8 @@ class Leasing:
                 lease=facts.lease,
             )
         except errors.LeaseFenced:
-            return False
-        return run.state.type is enter.type or run.state.is_terminal
+            return None
+        return run if run.state.type is enter.type or run.state.is_terminal else None
 
 
 def _is(lease: Lease, held: Held, session_id: str) -> bool:

@@ -10,11 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headgate.core.deployments import Deployment, WorkPool, WorkPoolState, WorkQueue
-from headgate.core.events import Labels
+from headgate.core.events import Event, Labels
 from headgate.core.runs import Flow
 from headgate_server.domain import events as domain_events
+from headgate_server.services import readiness
 from headgate_server.storage.interface import Transaction
 from headgate_server.storage.records import Session
+
+#: What is told of queues and deployments when a runner comes, and when the last one goes.
+_READY, _NOT_READY = "ready", "not-ready"
 
 
 class Lifecycle:
@@ -50,7 +54,19 @@ class Lifecycle:
             related: Labels of what else it has to do with; see ``domain.events.resource``.
             payload: What else there is to tell. No secrets.
         """
-        event = domain_events.lifecycle(
+        tx.events.append([self._event(tx, kind, verb, key, name, related, payload)])
+
+    def _event(
+        self,
+        tx: Transaction,
+        kind: str,
+        verb: str,
+        key: str,
+        name: str,
+        related: tuple[Labels, ...],
+        payload: Mapping[str, Any] | None = None,
+    ) -> Event:
+        return domain_events.lifecycle(
             kind,
             verb,
             key,
@@ -60,7 +76,6 @@ class Lifecycle:
             related=related,
             payload=payload,
         )
-        tx.events.append([event])
 
     def ensure_flow(self, tx: Transaction, name: str) -> Flow:
         """Return the flow of a name; one that had to be made is told of."""
@@ -107,7 +122,7 @@ class Lifecycle:
         )
 
     def open_runner(self, tx: Transaction, session: Session, *, ttl_seconds: float) -> Session:
-        """Store the session of a runner that has come, and tell of it and of its pools."""
+        """Store the session of a runner that has come; tell of it, and of what is ready by it."""
         pools = [tx.work_pools.get(name) for name in session.work_pool_names]
         opened = tx.leases.open_session(session, ttl_seconds=ttl_seconds)
         self._runner(tx, "started", session)
@@ -115,10 +130,11 @@ class Lifecycle:
             after = tx.work_pools.get(before.name) if before is not None else None
             if before is not None and after is not None and before.state is not after.state:
                 self.work_pool(tx, state_verb(after.state), after)
+        self._reach(tx, session, _READY)
         return opened
 
     def close_runner(self, tx: Transaction, session: Session, verb: str) -> None:
-        """Forget the session of a runner, and tell of it and of pools that it leaves alone.
+        """Forget the session of a runner; tell of it, and of what no runner serves any more.
 
         Args:
             tx: The transaction.
@@ -131,6 +147,24 @@ class Lifecycle:
             pool = tx.work_pools.get(name)
             if pool is not None and pool.state is WorkPoolState.NOT_READY:
                 self.work_pool(tx, state_verb(pool.state), pool)
+        self._reach(tx, session, _NOT_READY)
+
+    def _reach(self, tx: Transaction, session: Session, verb: str) -> None:
+        """Tell of the queues and deployments that this runner alone serves."""
+        for pool in session.work_pool_names:
+            reach = readiness.reach_alone(tx, session, pool)
+            pool_id = domain_events.WORK_POOL_PREFIX + pool
+            around = (domain_events.resource(pool_id, pool, "work-pool"),)
+            queues = [
+                self._event(tx, "work-queue", verb, f"{pool}/{queue.name}", queue.name, around)
+                for queue in reach.queues
+                if not queue.paused
+            ]
+            deployments = [
+                self._event(tx, "deployment", verb, one.id, one.name, _around(one))
+                for one in reach.deployments
+            ]
+            tx.events.append([*queues, *deployments])
 
     def _runner(self, tx: Transaction, verb: str, session: Session) -> None:
         self.tell(
@@ -144,6 +178,18 @@ class Lifecycle:
                 for pool in session.work_pool_names
             ),
         )
+
+
+def _around(deployment: Deployment) -> tuple[Labels, ...]:
+    """Return what a deployment that can, or cannot, start runs has to do with."""
+    flow_id = domain_events.FLOW_PREFIX + deployment.flow_id
+    pool, queue = deployment.work_pool_name, deployment.work_queue_name
+    queue_id = f"{domain_events.WORK_QUEUE_PREFIX}{pool}/{queue}"
+    return (
+        domain_events.resource(flow_id, deployment.flow_name, "flow"),
+        domain_events.resource(domain_events.WORK_POOL_PREFIX + pool, pool, "work-pool"),
+        domain_events.resource(queue_id, queue, "work-queue"),
+    )
 
 
 def state_verb(state: WorkPoolState) -> str:

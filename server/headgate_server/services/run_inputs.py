@@ -63,6 +63,10 @@ class RunInputService:
             known = tx.run_inputs.get(run_input.flow_run_id, run_input.key)
             if known is not None and known.id == request_id:
                 return known
+            deleted = tx.run_inputs.get_deleted(run_input.flow_run_id, run_input.key)
+            if deleted is not None and deleted.id == request_id:
+                # It was received, and deleted, before the answer of the request came: not again.
+                return dataclasses.replace(deleted, value=run_input.value)
             made = dataclasses.replace(
                 run_input, id=request_id or self._new_id(), create_time=tx.now()
             )

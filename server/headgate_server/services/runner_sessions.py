@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import anyio
 
 from headgate.core import errors, leases
+from headgate.core.deployments import Deployment
 from headgate.core.runs import FlowRun
 from headgate.core.states import StateType
 from headgate_server.domain import leasing
@@ -91,6 +92,7 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
         self._pause_until = 0.0
         self._draining = False
         self._quiet = False
+        self._features: frozenset[str] = frozenset()
         self._locks: dict[str, anyio.Lock] = {}
         self._under_way = 0
         self._settled = anyio.Event()
@@ -134,6 +136,17 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
                     attempt=grant.flow_run.run_count + 1,
                 )
             )
+
+    # --- For the hooks of runs whose own runner is lost -------------------------------------
+
+    @property
+    def takes_hooks(self) -> bool:
+        """Whether it can be asked to call hooks now."""
+        return "hooks" in self._features and not (self._draining or self.ended.is_set())
+
+    def call_hooks(self, flow_run: FlowRun, deployment: Deployment) -> None:
+        """Ask it to call the hooks of a run."""
+        self.outbox.put(frames.CallHooks(flow_run, deployment))
 
     # --- Frames -----------------------------------------------------------------------------
 
@@ -229,6 +242,8 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
         )
         await self._attach_all((*told.keep, *told.suspect), told.cancel)
         self._matcher.add(self)
+        self._features = hello.features
+        self.start(self._leasing.hook_calls.add, self)
 
     def _greet(self, tx: Transaction, hello: frames.Hello, token: str) -> _Greeting:
         _find_pools(tx, hello)
@@ -291,6 +306,7 @@ class RunnerStream(LiveStream[frames.Inbound, frames.Outbound]):
             self._context.hub.detach(attachment)
         if self._session is not None:
             self._matcher.remove(self)
+            self._leasing.hook_calls.remove(self)
 
     # --- Offers and their ends --------------------------------------------------------------
 

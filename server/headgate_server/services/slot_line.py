@@ -30,7 +30,8 @@ _IDLE_SECONDS = 60.0
 #: How often ended claims are deleted.
 _TIDY_SECONDS = 15.0
 _TIDY_LIMIT = 500
-#: How long after its end a claim is kept: a place in line for somebody who comes back.
+#: How long after its end a claim is kept: a place in line for somebody who comes back, and what
+#: a rate limit gave to somebody who asks again.
 _KEEP_SECONDS = 60.0
 #: How long slots wait to be taken by the call to which they were given.
 _TAKE_SECONDS = 10.0

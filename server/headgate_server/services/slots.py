@@ -100,7 +100,7 @@ def ask(tx: Transaction, request: SlotRequest, left_seconds: float) -> SlotAnswe
     counting = [stored for stored in found if stored.limit.active]
     now = tx.now()
     known = limits.claims([request.id])
-    granted = [claim for claim in known if claim.granted and claim.expire_time > now]
+    granted = [claim for claim in known if claim.granted and _counts(claim, now)]
     if granted:
         return _given(tx, request, granted, found, missing)
     if not counting:
@@ -118,6 +118,15 @@ def ask(tx: Transaction, request: SlotRequest, left_seconds: float) -> SlotAnswe
     else:
         limits.release(request.id)
     return SlotAnswer(acquired=False, missing_names=missing)
+
+
+def _counts(claim: Claim, now: datetime) -> bool:
+    """Say whether what was granted is the answer to a repeated request as well.
+
+    Slots of a rate limit are taken for good: their claim holds nothing, and remembers for a while
+    that they were given, for an answer may be lost on its way.
+    """
+    return claim.mode is SlotMode.RATE_LIMIT or claim.expire_time > now
 
 
 def _missing(request: SlotRequest, found: Sequence[StoredLimit]) -> tuple[str, ...]:
@@ -164,6 +173,8 @@ def _grant(
     if request.mode is SlotMode.RATE_LIMIT:
         for stored in counting:
             limits.take(stored.limit.id, taken=taken_now(stored, now) + request.slots)
+        ticket = limits.next_ticket()
+        limits.put(_claims(tx, request, counting, ticket, granted=True, until=now))
         return None
     until = now + timedelta(seconds=request.lease_seconds)
     claims = _claims(tx, request, counting, limits.next_ticket(), granted=True, until=until)
@@ -180,7 +191,9 @@ def _given(
 ) -> SlotAnswer:
     """Answer with what was granted to a request before; its time begins now."""
     if granted[0].mode is SlotMode.RATE_LIMIT:
-        tx.concurrency_limits.release(request.id)
+        now = tx.now()
+        taken = [claim for claim in granted if claim.expire_time > now]
+        tx.concurrency_limits.put([dataclasses.replace(claim, expire_time=now) for claim in taken])
         return SlotAnswer(acquired=True, missing_names=missing)
     until = tx.now() + timedelta(seconds=granted[0].lease_seconds)
     claims = [dataclasses.replace(claim, expire_time=until) for claim in granted]
@@ -227,7 +240,11 @@ def _leave(tx: Transaction, lease_id: str) -> None:
 
 def _renew(tx: Transaction, lease_id: str) -> SlotLease:
     limits, now = tx.concurrency_limits, tx.now()
-    claims = [claim for claim in limits.claims([lease_id]) if claim.granted]
+    claims = [
+        claim
+        for claim in limits.claims([lease_id])
+        if claim.granted and claim.mode is SlotMode.CONCURRENCY
+    ]
     stored = limits.get_by_ids([claim.limit_id for claim in claims])
     ended = claims and claims[0].expire_time <= now
     # One that came too late, say because the server was away, lives on if nobody was waiting.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from headgate.core.states import StateType
 from headgate_server.storage.interface import Transaction
 from headgate_server.storage.records import FlowRunFilter, FlowRunOrder, PageRequest
 
 _PAGE = 200
+#: How long around its time a run that was asked for keeps a server. A runner that comes later
+#: starts the server again, and finds the run.
+_ASKED_FOR = timedelta(hours=1)
 
 
 def is_in_use(tx: Transaction) -> bool:
@@ -14,16 +19,20 @@ def is_in_use(tx: Transaction) -> bool:
 
     It must for a runner or an engine, even if it has lost its connection: it will come back.
     With a runner there, schedules are served, too. Without one an active schedule does not
-    keep the server, for nobody would run what it asks for; what somebody asked for does.
+    keep the server, for nobody would run what it asks for; what somebody asked for does, but
+    not for ever: no runner may come.
     """
     return tx.leases.next_expiry() is not None or _is_run_asked_for(tx)
 
 
 def _is_run_asked_for(tx: Transaction) -> bool:
     """Say whether a run waits for a runner that was not made by a schedule."""
-    if tx.flow_runs.next_ready_time() is None:
-        return False
-    where = FlowRunFilter(state_types=(StateType.SCHEDULED,))
+    now = tx.now()
+    where = FlowRunFilter(
+        state_types=(StateType.SCHEDULED,),
+        expected_after=now - _ASKED_FOR,
+        expected_before=now + _ASKED_FOR,
+    )
     page = PageRequest(size=_PAGE)
     while True:
         found = tx.flow_runs.list(where, FlowRunOrder.EXPECTED_START_TIME_ASC, page)

@@ -36,6 +36,7 @@ from headgate.core.states import State
 from headgate_server.storage.kinds.artifacts import Artifacts
 from headgate_server.storage.kinds.blocks import Blocks
 from headgate_server.storage.kinds.concurrency import ConcurrencyLimits
+from headgate_server.storage.kinds.configuration import Configuration
 from headgate_server.storage.kinds.events import Events
 from headgate_server.storage.kinds.run_inputs import RunInputs
 from headgate_server.storage.kinds.variables import Variables
@@ -254,6 +255,21 @@ class TaskRuns(Protocol):
         """
         ...
 
+    def insert(self, task_run: TaskRun) -> int:
+        """Store a new task run with its first state in the journal; return the revision.
+
+        Raises AlreadyExists if the id is taken.
+        """
+        ...
+
+    def update(self, task_run: TaskRun) -> None:
+        """Store name and tags; nothing else."""
+        ...
+
+    def delete(self, task_run: TaskRun) -> None:
+        """Delete the task run with its states and logs."""
+        ...
+
     def save(self, task_runs: Sequence[TaskRun]) -> int:
         """Store transitions of existing task runs (state, counts, times) with journal lines.
 
@@ -353,6 +369,18 @@ class Leases(Protocol):
 
     def list_runners(self, work_pool_name: str, *, online_only: bool) -> Sequence[Runner]:
         """List runner sessions as runners, by name; an empty pool name means all."""
+        ...
+
+    def list_served(self, work_pool_name: str, *, besides: str) -> Sequence[tuple[str, ...]]:
+        """List, each once, to which queues of a pool the runners that are online limit themselves.
+
+        Args:
+            work_pool_name: The pool.
+            besides: The id of a session that is left out.
+
+        Returns:
+            Names of queues; empty for a runner that serves them all.
+        """
         ...
 
     def grant(self, session: Session, *, count: int, offer_ttl_seconds: float) -> Sequence[Grant]:
@@ -490,6 +518,11 @@ class Transaction(Protocol):
     @property
     def variables(self) -> Variables:
         """Variables."""
+        ...
+
+    @property
+    def configuration(self) -> Configuration:
+        """Settings that are made while the server runs."""
         ...
 
     @property

@@ -10,7 +10,7 @@ from headgate.api.v1 import flow_run_service_pb2_grpc
 from headgate.codec import flow_runs as codec
 from headgate.codec import states as state_codec
 from headgate.codec import times
-from headgate.core import errors
+from headgate.core import errors, states
 from headgate.core.clock import Clock
 from headgate_server.services.flow_runs import FlowRunRequest, FlowRunService
 from headgate_server.storage.records import FlowRunFilter, FlowRunOrder
@@ -37,7 +37,12 @@ class FlowRunServicer(flow_run_service_pb2_grpc.FlowRunServiceServicer):
     async def CreateFlowRun(
         self, request: pb.CreateFlowRunRequest, context: Any
     ) -> pb.CreateFlowRunResponse:
-        run = await self._flow_runs.create(_read_request(request))
+        state = None
+        if request.HasField("state"):
+            state = state_codec.state_from_proto(
+                request.state, now=self._clock.now(), new_id=self._new_id()
+            )
+        run = await self._flow_runs.create(_read_request(request, state))
         return pb.CreateFlowRunResponse(flow_run=codec.flow_run_to_proto(run))
 
     async def GetFlowRun(
@@ -70,9 +75,9 @@ class FlowRunServicer(flow_run_service_pb2_grpc.FlowRunServiceServicer):
     async def ListFlowRunStates(
         self, request: pb.ListFlowRunStatesRequest, context: Any
     ) -> pb.ListFlowRunStatesResponse:
-        states = await self._flow_runs.states(request.flow_run_id)
+        found = await self._flow_runs.states(request.flow_run_id)
         return pb.ListFlowRunStatesResponse(
-            states=[state_codec.state_to_proto(state) for state in states]
+            states=[state_codec.state_to_proto(state) for state in found]
         )
 
     async def UpdateFlowRun(
@@ -130,10 +135,13 @@ class FlowRunServicer(flow_run_service_pb2_grpc.FlowRunServiceServicer):
         return pb.DeleteFlowRunResponse()
 
 
-def _read_request(request: pb.CreateFlowRunRequest) -> FlowRunRequest:
+def _read_request(request: pb.CreateFlowRunRequest, state: states.State | None) -> FlowRunRequest:
     return FlowRunRequest(
         deployment_id=request.deployment_id,
         deployment_name=request.deployment_name,
+        flow_name=request.flow_name,
+        flow_version=request.flow_version,
+        state=state,
         parameters=dict(request.parameters),
         scheduled_time=times.from_timestamp(request.scheduled_time),
         name=request.name,

@@ -87,6 +87,7 @@ def _hello(message: pb.Hello) -> frames.Hello:
         work_queue_names=tuple(dict.fromkeys(message.work_queue_names)),
         slots=message.slots,
         sdk=message.sdk,
+        features=frozenset(message.features),
         held=frozenset(_held(held) for held in message.held),
     )
 
@@ -130,6 +131,8 @@ def encode(frame: frames.Outbound) -> pb.LeaseResponse:
                     grace=times.to_duration(frame.grace_seconds),
                 )
             )
+        case frames.CallHooks():
+            return pb.LeaseResponse(call_hooks=_call_hooks(frame))
         case engine_frames.Cancel():
             return pb.LeaseResponse(control=engine.control(frame))
         case engine_frames.GoAway(seconds, reason):
@@ -141,6 +144,13 @@ def _offer(frame: frames.Offer) -> pb.Offer:
     flow_run_codec.flow_run_to_proto(frame.flow_run, message.flow_run)
     if frame.deployment is not None:
         deployment_codec.deployment_to_proto(frame.deployment, message.deployment)
+    return message
+
+
+def _call_hooks(frame: frames.CallHooks) -> pb.CallHooks:
+    message = pb.CallHooks()
+    flow_run_codec.flow_run_to_proto(frame.flow_run, message.flow_run)
+    deployment_codec.deployment_to_proto(frame.deployment, message.deployment)
     return message
 
 

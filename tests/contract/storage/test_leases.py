@@ -328,3 +328,28 @@ async def test_work_for_the_matcher_is_announced(storage: Storage) -> None:
         Commit(revision=1, ready=True, flow_run_ids=frozenset({run.id})),
         Commit(revision=2, ready=True, flow_run_ids=frozenset({run.id})),
     ]
+
+
+async def test_which_queues_other_runners_serve_is_known(
+    storage: Storage, clock: ManualClock
+) -> None:
+    kinds: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
+        (("default",), ("a", "b")),
+        (("default", "gpu"), ("a", "b")),
+        (("default",), ()),
+        (("gpu",), ("c",)),
+    ]
+    for pools, queues in kinds:
+        await open_session(
+            storage, builders.session(work_pool_names=pools, work_queue_names=queues)
+        )
+    mine = await open_session(storage, builders.session(work_queue_names=("mine",)))
+
+    async def served(pool: str) -> list[tuple[str, ...]]:
+        return list(await storage.read(lambda t: t.leases.list_served(pool, besides=mine.id)))
+
+    assert await served("default") == [(), ("a", "b")]
+    assert await served("gpu") == [("a", "b"), ("c",)]
+    assert await served("other") == []
+    clock.advance(31)
+    assert await served("default") == []

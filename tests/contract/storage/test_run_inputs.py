@@ -7,7 +7,7 @@ import pytest
 
 from headgate.core import errors, ids
 from headgate.core.run_inputs import RunInput
-from headgate_server.storage.interface import Storage
+from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.kinds import run_inputs as kind
 from headgate_server.storage.kinds.run_inputs import RunInputFilter
 from headgate_server.storage.records import Commit, PageRequest
@@ -84,6 +84,29 @@ async def test_inputs_are_listed_by_place_and_filtered(storage: Storage):
     behind = await listed(storage, run, after_place=stored[2].place)
     assert [found.key for found in behind.items] == ["y", "x"]
     assert (await listed(storage, run, key_prefix="x_")).items == []
+
+
+async def test_deleted_inputs_are_remembered_until_there_are_others(storage: Storage):
+    run = ids.new_id()
+    (stored,) = await store(storage, run, "a")
+    assert await storage.read(lambda t: t.run_inputs.get_deleted(run, "a")) is None
+    await storage.write(lambda t: t.run_inputs.delete(run, "a"))
+    assert await storage.read(lambda t: t.run_inputs.get(run, "a")) is None
+    assert (await listed(storage, run)).items == []
+    remembered = await storage.read(lambda t: t.run_inputs.get_deleted(run, "a"))
+    assert remembered == dataclasses.replace(stored, value="")
+    await store(storage, run, "a")
+    assert await storage.read(lambda t: t.run_inputs.get_deleted(run, "a")) is None
+    await storage.write(lambda t: t.run_inputs.delete(run, "a"))
+
+    def fill(transaction: Transaction) -> None:
+        for n in range(kind.DELETED_MAX):
+            transaction.run_inputs.insert(make_input(run, f"b{n}"))
+            transaction.run_inputs.delete(run, f"b{n}")
+
+    await storage.write(fill)
+    assert await storage.read(lambda t: t.run_inputs.get_deleted(run, "a")) is None
+    assert await storage.read(lambda t: t.run_inputs.get_deleted(run, "b0")) is not None
 
 
 async def test_inputs_come_in_pages(storage: Storage):

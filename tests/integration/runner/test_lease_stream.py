@@ -48,6 +48,9 @@ class Recorder:
     def abandon(self, held: lease.Held, *, grace_seconds: float, reason: str) -> None:
         self._note("abandon", held)
 
+    def call_hooks(self, job: jobs.Job) -> None:
+        self._note("hooks", job)
+
     def connected(self, *, resumed: bool) -> None:
         self._note("connected", resumed)
 

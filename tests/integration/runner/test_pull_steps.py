@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -59,9 +58,7 @@ class Stage:
     async def run(self, described: RunnerDeployment, **parameters: object) -> runs.FlowRun:
         """Ask for a run, and wait until it has ended."""
         stored = await described.aapply()
-        run = await self.client.create_flow_run_from_deployment(
-            stored, parameters={name: json.dumps(value) for name, value in parameters.items()}
-        )
+        run = await self.client.create_flow_run_from_deployment(stored, parameters=parameters)
         with anyio.fail_after(PATIENCE_SECONDS):
             async for _event in self.client.watch(after_revision=0, flow_run_ids=[run.id]):
                 found = await self.client.read_flow_run(run.id)

@@ -139,6 +139,11 @@ def good():
 def killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
+@flow(on_crashed=[note])
+def lasting():
+    while True:
+        time.sleep(0.01)
+
 @flow(on_cancellation=[note])
 def deaf():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -230,6 +235,40 @@ async def test_the_run_of_a_runner_that_vanished_crashes_where_it_may_not_run_ag
         await stage.until(run, StateType.PENDING)
     ended = await stage.until(run, StateType.CRASHED)
     assert f"Runner {first.name} stopped sending heartbeats" in ended.state.message
+
+
+async def lose_a_run(stage: Stage, flows: Path) -> runs.FlowRun:
+    """Have a runner vanish with a run."""
+    async with stage.runner(entry=ENGINE):
+        run = await stage.ask("flows.py:lasting", path=str(flows))
+        await stage.until(run, StateType.RUNNING)
+    return run
+
+
+async def test_the_hooks_of_the_run_of_a_lost_runner_are_called_by_another(stage, flows):
+    run = await lose_a_run(stage, flows)
+    async with stage.runner(entry=ENGINE, grace_seconds=20) as (other, _said):
+        await stage.until(run, StateType.CRASHED)
+        await noted(flows)
+        other.stop()
+    assert (flows / "noted").read_text() == f"{run.name} Crashed"
+
+
+async def test_a_runner_that_comes_later_calls_the_hooks_of_lost_runs(stage, flows):
+    run = await lose_a_run(stage, flows)
+    await stage.until(run, StateType.CRASHED)
+    assert not (flows / "noted").exists()
+    async with stage.runner(entry=ENGINE, grace_seconds=20) as (other, _said):
+        await noted(flows)
+        other.stop()  # which waits for hooks
+    assert (flows / "noted").read_text() == f"{run.name} Crashed"
+
+
+async def noted(flows: Path) -> None:
+    """Wait until a hook has begun to say something."""
+    with anyio.fail_after(PATIENCE_SECONDS):
+        while not (flows / "noted").exists():  # noqa: ASYNC110 - written by another process
+            await anyio.sleep(0.02)
 
 
 async def test_a_pool_that_does_not_exist_is_refused(stage):

@@ -100,10 +100,10 @@ def test_a_run_is_asked_for(client: orchestration.SyncHeadgateClient):
     RunnerDeployment.from_flow(ETL, "daily", parameters={"limit": 2}).apply()
     run = run_deployment("etl/daily", timeout=0, tags=["x"], flow_run_name="one", priority=3)
     assert (run.name, run.priority, run.state.name) == ("one", 3, "Scheduled")
-    assert run.parameters == {"limit": "2"}
+    assert run.parameters == {"limit": 2}
     assert "x" in run.tags
     again = run_deployment("etl/daily", {"limit": 5}, timeout=0, idempotency_key="k")
-    assert again.parameters == {"limit": "5"}
+    assert again.parameters == {"limit": 5}
     assert run_deployment("etl/daily", timeout=0, idempotency_key="k").id == again.id
 
 

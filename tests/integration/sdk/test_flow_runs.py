@@ -40,7 +40,7 @@ def test_a_flow_returns_its_value_and_ends_completed(server: SyncHeadgateClient)
     assert state.result() == 6
     run = server.read_flow_run(run_of(state))
     assert run.flow_name == "sums"
-    assert run.parameters == {"n": "3"}
+    assert run.parameters == {"n": 3}
     assert run.run_count == 1
     assert names_of(server, run.id) == ["Pending", "Running", "Completed"]
     task_runs = server.read_task_runs(flow_run_ids=[run.id])
@@ -223,8 +223,9 @@ def test_one_failed_state_among_those_returned_fails_the_flow(server: SyncHeadga
     state = mixed(return_state=True)
     assert state.is_failed()
     assert state.message == "1/3 states failed."
-    with pytest.raises(ValueError, match="no"):
-        mixed()
+    # Who calls it sees what became of each.
+    returned: Any = mixed()
+    assert [each.name for each in returned] == ["Completed", "Failed", "Completed"]
 
 
 def test_a_failed_future_that_nobody_asks_for_does_not_fail_the_flow(server: SyncHeadgateClient):

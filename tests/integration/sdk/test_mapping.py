@@ -485,5 +485,6 @@ def test_a_timed_thread_that_blocks_is_told_of(
         state = works(return_state=True)
     finally:
         logging.getLogger("headgate.task_runs").removeHandler(listener)
-    assert isinstance(state.result(raise_on_failure=False), errors.TaskRunTimeoutError)
+    with pytest.raises(errors.TaskRunTimeoutError):
+        state.result()
     assert any("isolate=True" in line for line in said)

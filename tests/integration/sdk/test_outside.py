@@ -33,7 +33,7 @@ def test_a_call_outside_of_flows_is_recorded_with_its_parameters(server: SyncHea
     assert run.state.type is StateType.COMPLETED
     root = server.read_flow_run(run.flow_run_id)
     assert root.state.type is StateType.COMPLETED
-    assert (root.flow_name, root.parameters) == (runs.TASKS_FLOW, {"a": "1", "b": "2"})
+    assert (root.flow_name, root.parameters) == (runs.TASKS_FLOW, {"a": 1, "b": 2})
     assert root.name.startswith("add-")
     assert root.id not in [
         run.id for run in server.read_flow_runs(exclude_flow_name=runs.TASKS_FLOW)

@@ -48,7 +48,7 @@ def test_a_submitted_flow_is_a_subflow_of_the_flow_that_submits_it(server: SyncH
     child = server.read_flow_run(child_id)
     assert child.parent_task_run_id == tracking_id
     assert child.root_flow_run_id == parent_id
-    assert child.parameters == {"n": "4"}
+    assert child.parameters == {"n": 4}
     (tracking,) = server.read_task_runs(flow_run_ids=[parent_id])
     assert (tracking.id, tracking.name, tracking.state.name) == (
         tracking_id,

@@ -93,11 +93,11 @@ def test_the_schema_is_brought_up_taken_back_and_made_anew(home: Path):
         assert result.exit_code == 0, result.output
         return result.output
 
-    assert "at revision 0005" in run("upgrade")
+    assert "at revision 0006" in run("upgrade")
     assert (home / "headgate.db").exists()
-    assert "at revision 0005" in run("upgrade")
+    assert "at revision 0006" in run("upgrade")
     assert "is at revision base" in run("downgrade", "--revision", "base", "--yes")
-    assert "empty, at revision 0005" in run("reset")
+    assert "empty, at revision 0006" in run("reset")
 
 
 def test_nothing_is_reset_without_a_yes(home: Path):

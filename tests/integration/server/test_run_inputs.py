@@ -65,6 +65,18 @@ def list_request(run_id: str, *, wait: float = 0, page_size: int = 0, **where: A
     return request
 
 
+async def test_an_input_that_was_received_is_not_stored_again(stub: Any, run_id: str):
+    request_id = ids.new_id()
+    made = await create(stub, run_id, request_id=request_id)
+    delete = run_input_service_pb2.DeleteRunInputRequest(flow_run_id=run_id, key="answer")
+    await stub.DeleteRunInput(delete)
+    # The answer was lost, so the client asks again; meanwhile the flow had it.
+    assert await create(stub, run_id, request_id=request_id) == made
+    assert not (await stub.ListRunInputs(list_request(run_id))).run_inputs
+    other = await create(stub, run_id)
+    assert other.id != made.id
+
+
 async def test_an_input_is_stored_read_and_deleted(stub: Any, run_id: str):
     made = await create(stub, run_id, value='{"a": 1}', sender="headgate.flow-run/x")
     assert ids.is_id(made.id)

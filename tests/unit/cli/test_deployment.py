@@ -57,14 +57,14 @@ def test_inspect_shows_what_happens_at_a_loss_as_it_is_given(headgate: Command, 
     assert "reschedule:2" in headgate("deployment", "inspect", "etl/daily")
 
 
-def test_run_sends_parameters_as_json_texts(headgate: Command, client: FakeClient):
+def test_run_sends_parameters_as_values(headgate: Command, client: FakeClient):
     client.answers["create_flow_run_from_deployment"] = a_run()
     said = headgate(
         "deployment", "run", "etl/daily", "--param", "limit=3", "--param", "who=you", "-t", "a"
     )
     arguments, options = client.asked("create_flow_run_from_deployment")
     assert arguments == ("etl/daily",)
-    assert options["parameters"] == {"limit": "3", "who": '"you"'}
+    assert options["parameters"] == {"limit": 3, "who": "you"}
     assert options["tags"] == ("a",)
     assert options["scheduled_time"] is None
     assert RUN_ID in said

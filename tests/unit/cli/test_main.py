@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -105,3 +106,15 @@ def test_config_view_says_where_a_value_comes_from(
     assert (level["value"], level["source"]) == ("DEBUG", "HEADGATE_LOGGING_LEVEL")
     assert main.main(["config", "view", "--hide-defaults"]) == 0
     assert "HEADGATE_TASKS" not in capsys.readouterr().out
+
+
+def test_a_variable_with_a_typo_is_told_of_beside_what_the_command_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("HEADGATE_HOME", str(tmp_path))
+    monkeypatch.setenv("HEADGATE_API_URI", "http://127.0.0.1:1")
+    assert main.main(["profile", "ls"]) == 0
+    printed = capsys.readouterr()
+    assert "Warning: The variable HEADGATE_API_URI is no setting" in printed.err
+    assert "did you mean HEADGATE_API_URL?" in printed.err
+    assert "API_URI" not in printed.out

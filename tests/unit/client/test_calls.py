@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
+from headgate import parameters
 from headgate.api.v1 import (
     deployment_pb2,
     deployment_service_pb2,
@@ -150,11 +152,22 @@ def test_a_deployment_is_asked_for_by_id_or_by_name():
     assert by_id.WhichOneof("deployment") == "deployment_id"
 
 
-def test_values_in_the_place_of_json_texts_are_refused_by_name():
-    values: Any = {"days": ["mon"]}
-    with pytest.raises(errors.InvalidArgument, match=r"parameters\['days'\].*json.dumps"):
+def test_a_run_of_a_deployment_takes_values_and_texts_that_are_marked_as_such():
+    values = {"days": ["mon"], "at": datetime(2026, 1, 1, tzinfo=UTC)}
+    texts = parameters.Texts(days='["tue"]')
+    ask = flow_runs.create_flow_run_from_deployment
+    _, (of_values,) = carry(ask("etl/daily", parameters=values, job_variables={"cpu": "2"}))
+    _, (of_texts,) = carry(ask("etl/daily", parameters=texts, job_variables=texts))
+    assert of_values.parameters == {"days": '["mon"]', "at": '"2026-01-01T00:00:00Z"'}
+    assert of_values.job_variables == {"cpu": '"2"'}
+    assert of_texts.parameters == of_texts.job_variables == {"days": '["tue"]'}
+
+
+def test_a_value_that_no_json_has_is_refused_by_name():
+    values: Any = {"days": object()}
+    with pytest.raises(errors.ParameterTypeError, match="'days'"):
         carry(flow_runs.create_flow_run_from_deployment("etl/daily", parameters=values))
-    with pytest.raises(errors.InvalidArgument, match=r"job_variables\['days'\]"):
+    with pytest.raises(errors.ParameterTypeError, match="'days'"):
         carry(flow_runs.create_flow_run_from_deployment("etl/daily", job_variables=values))
 
 

@@ -41,7 +41,7 @@ def inside() -> Inside:
     def enter(*, task: bool = False, parameters: Any = None, **changes: Any) -> Iterator[None]:
         # The engine's parts of a context are of no interest here.
         parts: dict[str, Any] = dict.fromkeys(inspect.signature(context.FlowRunContext).parameters)
-        parts["flow"] = SimpleNamespace(name="etl", version="v1")
+        parts["flow"] = SimpleNamespace(name="etl", version="v1", is_task_root=False)
         parts["flow_run"] = a_flow_run(**changes)
         flow_context = context.FlowRunContext(**parts)
         flow_context.parameters = parameters or {}

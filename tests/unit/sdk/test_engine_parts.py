@@ -118,7 +118,7 @@ def test_a_flow_may_wait_by_a_state_and_a_task_may_not(made: states.State[Any]):
     assert outcomes.of_value(made) is made
     assert outcomes.of_task_value(made).is_failed()
     skipped = states.Completed(name="Skipped")
-    assert outcomes.of_task_value(skipped) is skipped
+    assert outcomes.of_task_value(skipped) == skipped
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,8 @@ def test_a_state_from_the_server_has_no_result_of_its_own():
 def test_states_print_as_they_are_written():
     assert repr(states.Completed()) == "Completed()"
     made = states.Scheduled(name="Late", message="x")
-    assert repr(made) == "Scheduled(message='x', name='Late')"
+    assert repr(made) == "Late('x', type=SCHEDULED)"
+    assert repr(states.Failed(message="it's no use")) == 'Failed("it\'s no use")'
 
 
 # --- Arguments ---

@@ -150,7 +150,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path):
     ],
 )
 def test_a_base_path_that_cannot_be_is_refused_at_once(basepath: str, reason: str):
-    with pytest.raises(pydantic.ValidationError, match=reason):
+    with pytest.raises(errors.BlockError, match=reason):
         RemoteFileSystem(basepath=basepath)
 
 

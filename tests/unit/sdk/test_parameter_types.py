@@ -6,6 +6,8 @@ import dataclasses
 import datetime
 import enum
 import json
+import sys
+import typing
 import uuid
 import warnings
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jsonschema
 import pydantic
 import pytest
+import typing_extensions
 
 from headgate import flow, parameters
 from headgate.blocks.system import Secret
@@ -53,6 +56,12 @@ class Order(pydantic.BaseModel):
     count: Annotated[int, pydantic.Field(ge=1)] = 1
 
 
+# Before Python 3.12 pydantic knows this one only; see the last test.
+class Place(typing_extensions.TypedDict):
+    city: str
+    zone: typing_extensions.NotRequired[int]
+
+
 class Old(v1.BaseModel):
     size: int
 
@@ -83,6 +92,13 @@ TYPES: dict[str, tuple[Any, Any, Any, dict[str, Any], Any]] = {
     "path": (Path, Path("a/b"), "a/b", {"format": "path"}, 3),
     "dataclass": (Point, Point(1), {"x": 1, "y": 0}, {"$ref": "#/definitions/Point"}, {"y": 1}),
     "named_tuple": (Pair, Pair(1, "a"), [1, "a"], {"$ref": "#/definitions/Pair"}, [1]),
+    "typed_dict": (
+        Place,
+        {"city": "Ulm", "zone": 1},
+        {"city": "Ulm", "zone": 1},
+        {"$ref": "#/definitions/Place"},
+        {"zone": 1},
+    ),
     "model": (
         Order,
         Order(item="tea"),
@@ -229,3 +245,12 @@ def test_a_frozen_parameter_is_read_only_in_the_schema():
 def test_a_frozen_value_needs_a_json_form():
     with pytest.raises(errors.ParameterTypeError):
         RunnerDeployment.from_flow(deployed, "daily", parameters={"day": freeze(object())})
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="pydantic knows both kinds since")
+def test_the_typed_dict_that_pydantic_does_not_know_is_told_of_with_the_one_it_does():
+    class Place(typing.TypedDict):
+        city: str
+
+    with pytest.raises(errors.SignatureMismatchError, match=r"typing_extensions\.TypedDict"):
+        takes(Place).validate({"x": {"city": "Ulm"}})

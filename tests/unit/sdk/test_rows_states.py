@@ -97,3 +97,48 @@ def test_a_group_counts_what_its_states_are():
     assert states.is_state_iterable(group.states)
     assert not states.is_state_iterable([])
     assert not states.is_state_iterable([states.Completed(), 1])
+
+
+def test_more_names_that_states_have():
+    assert states.AwaitingConcurrencySlot(LATER).name == "AwaitingConcurrencySlot"
+    assert states.AwaitingConcurrencySlot(LATER).details.scheduled_time == LATER
+    assert states.Submitting().is_pending()
+    assert states.InfrastructurePending(message="asked").name == "InfrastructurePending"
+
+
+def test_a_state_is_made_of_its_type_alone():
+    made = states.State(type="COMPLETED")  # pyright: ignore[reportArgumentType]  # as people write it
+    assert (made.type, made.name, made.message) == (StateType.COMPLETED, "Completed", "")
+    assert made.id != states.State(type=StateType.COMPLETED).id
+    with pytest.raises(errors.OptionValueError, match="'DONE' is no type of states"):
+        states.State(type="DONE")  # pyright: ignore[reportArgumentType]  # what is tested
+
+
+def test_a_state_is_copied_as_models_are():
+    made = states.Completed(message="a", data=[1])
+    assert made.model_copy(update={"message": "b"}).message == "b"
+    assert made.model_copy().data is made.data
+    assert made.model_copy(deep=True).data is not made.data
+
+
+def test_the_details_of_a_state_name_its_run():
+    made = states.Paused(pause_expiration_time=LATER).copy(flow_run_id="f")
+    details = made.state_details
+    assert (details.flow_run_id, details.task_run_id) == ("f", None)
+    assert (details.pause_timeout, details.cache_expiration) == (LATER, None)
+
+
+def test_a_group_counts_in_words():
+    group = StateGroup([states.Completed(), states.Failed(), states.Running(), states.Cancelled()])
+    assert group.cancelled_count == 1
+    assert group.counts_message() == (
+        "total=4, not final=1, 'COMPLETED'=1, 'FAILED'=1, 'RUNNING'=1, 'CANCELLED'=1"
+    )
+
+
+async def test_the_exception_of_a_state_is_there_for_async_code():
+    failed = states.Failed(data=ValueError("no"))
+    assert str(await states.aget_state_exception(failed)) == "no"
+    with pytest.raises(ValueError, match="no"):
+        await states.araise_state_exception(failed)
+    await states.araise_state_exception(states.Completed())

@@ -77,7 +77,6 @@ def test_dictionaries_are_schedules_too():
         {"cron": "* * * * *", "anchor_date": datetime(2026, 1, 1, tzinfo=UTC)},
         {"schedules": [], "timezone": "UTC"},
         {"schedule": {"slug": "x"}},
-        {"schedule": {"cron": "* * * * *", "colour": "red"}},
         {"schedule": "daily"},
     ],
     ids=str,
@@ -85,3 +84,8 @@ def test_dictionaries_are_schedules_too():
 def test_what_does_not_go_together_is_refused(given: dict[str, Any]):
     with pytest.raises(errors.InvalidArgument):
         schedules.construct(**given)
+
+
+def test_an_option_that_a_schedule_does_not_have_is_named():
+    with pytest.raises(errors.OptionTypeError, match=r"Cron has no .* 'timezon'; .* timezone\?"):
+        schedules.construct(schedule={"cron": "* * * * *", "timezon": "UTC"})

@@ -60,8 +60,9 @@ class ConcurrencyLimitServiceStub:
     Repeating a request with the same request_id does no harm: it returns the
     lease that was granted, or keeps the place in line. Whoever breaks the call
     off keeps the place for 60 seconds, and is passed over meanwhile.
-    ReleaseSlots with the request_id gives up the place as well. Only slots of a
-    rate limit, which have no lease, may be taken once more by a repetition.
+    ReleaseSlots with the request_id gives up the place as well. Slots of a rate
+    limit, which have no lease, are not taken once more by a repetition within
+    60 seconds.
 
     NOT_FOUND if a limit is missing and strict is set. FAILED_PRECONDITION if
     more slots are asked for than a limit has, or if a rate limit is asked of a
@@ -112,8 +113,9 @@ class ConcurrencyLimitServiceAsyncStub(ConcurrencyLimitServiceStub):
     Repeating a request with the same request_id does no harm: it returns the
     lease that was granted, or keeps the place in line. Whoever breaks the call
     off keeps the place for 60 seconds, and is passed over meanwhile.
-    ReleaseSlots with the request_id gives up the place as well. Only slots of a
-    rate limit, which have no lease, may be taken once more by a repetition.
+    ReleaseSlots with the request_id gives up the place as well. Slots of a rate
+    limit, which have no lease, are not taken once more by a repetition within
+    60 seconds.
 
     NOT_FOUND if a limit is missing and strict is set. FAILED_PRECONDITION if
     more slots are asked for than a limit has, or if a rate limit is asked of a
@@ -203,8 +205,9 @@ class ConcurrencyLimitServiceServicer(metaclass=_abc_1.ABCMeta):
         Repeating a request with the same request_id does no harm: it returns the
         lease that was granted, or keeps the place in line. Whoever breaks the call
         off keeps the place for 60 seconds, and is passed over meanwhile.
-        ReleaseSlots with the request_id gives up the place as well. Only slots of a
-        rate limit, which have no lease, may be taken once more by a repetition.
+        ReleaseSlots with the request_id gives up the place as well. Slots of a rate
+        limit, which have no lease, are not taken once more by a repetition within
+        60 seconds.
 
         NOT_FOUND if a limit is missing and strict is set. FAILED_PRECONDITION if
         more slots are asked for than a limit has, or if a rate limit is asked of a

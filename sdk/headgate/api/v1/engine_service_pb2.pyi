@@ -138,11 +138,11 @@ class RunCursor(_message.Message):
     next_log_seq: _builtins.int
     """The same for its log lines."""
     claim: _builtins.bool
-    """Take the run for this session: it is Scheduled, and nobody holds it. The
-    fencing_token is not read; the new one is in OpenedRun.flow_run, and the
-    numbers begin at 1. Claimed again by the session that has it, the answer is
-    the same. FAILED_PRECONDITION where another one has it, or where it is not
-    Scheduled.
+    """Take the run for this session: it is Scheduled or Pending, and nobody holds
+    it. The fencing_token is not read; the new one is in OpenedRun.flow_run, and
+    the numbers begin at 1. Claimed again by the session that has it, the answer
+    is the same. FAILED_PRECONDITION where another one has it, or where it does
+    not wait.
     """
     def __init__(
         self,

@@ -24,7 +24,10 @@ class Event(_message.Message):
     """Something that happened to something. Programs emit events; the server adds
     its own: "headgate.flow-run.Completed" and "headgate.task-run.Failed" for each
     state that a run enters, "headgate.deployment.created" and the like for what
-    is made, changed and deleted.
+    is made, changed and deleted, "headgate.deployment.ready" and ".not-ready" (of
+    work pools and work queues, too) when the first runner that serves it comes, and
+    when the last one goes. Where the server is set to, it adds
+    "headgate.flow-run.heartbeat" for runs that are executed.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -54,7 +54,7 @@ Global___FlowRunOrder: _TypeAlias = FlowRunOrder  # noqa: Y015
 
 @_typing.final
 class CreateFlowRunRequest(_message.Message):
-    """Asks for a run of a deployment."""
+    """Asks for a run of a deployment, or of a flow."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -131,6 +131,9 @@ class CreateFlowRunRequest(_message.Message):
     PARENT_TASK_RUN_ID_FIELD_NUMBER: _builtins.int
     PARENT_FLOW_RUN_ID_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    FLOW_NAME_FIELD_NUMBER: _builtins.int
+    FLOW_VERSION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     deployment_id: _builtins.str
     """By id, UUID text."""
     deployment_name: _builtins.str
@@ -149,6 +152,13 @@ class CreateFlowRunRequest(_message.Message):
     """Chosen by the caller, at most 255 characters: a request with a key that the
     flow has seen returns the run of that request.
     """
+    flow_name: _builtins.str
+    """Of which flow, by its name, the run is, where it is of no deployment. A flow of
+    this name is made if there is none. job_variables and work_queue_name go with
+    deployments only.
+    """
+    flow_version: _builtins.str
+    """Which version of the flow; only with flow_name. Default: none."""
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Parameters, merged over the deployment's: name to JSON text; 512 KiB together
@@ -179,6 +189,13 @@ class CreateFlowRunRequest(_message.Message):
     def job_variables(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values for the job template, merged over the deployment's: name to JSON text."""
 
+    @_builtins.property
+    def state(self) -> _state_pb2.State:
+        """The first state. SCHEDULED, PENDING, RUNNING, or one that is an end. One that is
+        not SCHEDULED is nobody's to start. Default: Scheduled for a run of a
+        deployment, or where scheduled_time is set, else Pending.
+        """
+
     def __init__(
         self,
         *,
@@ -195,10 +212,13 @@ class CreateFlowRunRequest(_message.Message):
         parent_task_run_id: _builtins.str = ...,
         parent_flow_run_id: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
+        flow_name: _builtins.str = ...,
+        flow_version: _builtins.str = ...,
+        state: _state_pb2.State | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "deployment_id", b"deployment_id", "deployment_name", b"deployment_name", "scheduled_time", b"scheduled_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "deployment_id", b"deployment_id", "deployment_name", b"deployment_name", "scheduled_time", b"scheduled_time", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "deployment_id", b"deployment_id", "deployment_name", b"deployment_name", "idempotency_key", b"idempotency_key", "job_variables", b"job_variables", "labels", b"labels", "name", b"name", "parameters", b"parameters", "parent_flow_run_id", b"parent_flow_run_id", "parent_task_run_id", b"parent_task_run_id", "priority", b"priority", "scheduled_time", b"scheduled_time", "tags", b"tags", "work_queue_name", b"work_queue_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "deployment_id", b"deployment_id", "deployment_name", b"deployment_name", "flow_name", b"flow_name", "flow_version", b"flow_version", "idempotency_key", b"idempotency_key", "job_variables", b"job_variables", "labels", b"labels", "name", b"name", "parameters", b"parameters", "parent_flow_run_id", b"parent_flow_run_id", "parent_task_run_id", b"parent_task_run_id", "priority", b"priority", "scheduled_time", b"scheduled_time", "state", b"state", "tags", b"tags", "work_queue_name", b"work_queue_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_deployment: _TypeAlias = _typing.Literal["deployment_id", "deployment_name"]  # noqa: Y015
     _WhichOneofArgType_deployment: _TypeAlias = _typing.Literal["deployment", b"deployment"]  # noqa: Y015
@@ -300,7 +320,10 @@ class FlowRunFilter(_message.Message):
     FLOW_NAME_FIELD_NUMBER: _builtins.int
     EXCLUDE_FLOW_NAME_FIELD_NUMBER: _builtins.int
     name_contains: _builtins.str
-    """A part of the run's name, upper and lower case alike."""
+    """A part of the run's name, upper and lower case alike. It is searched
+    for page by page: a page may be shorter than was asked for, or empty, and still
+    have a next_page_token.
+    """
     parent_flow_run_id: _builtins.str
     """Started by the flow run with this id."""
     top_level: _builtins.bool

@@ -100,6 +100,9 @@ class FlowRunServiceServicer:
         """Asks for a run of a deployment: it is stored as Scheduled and offered to a
         runner of its pool at once, or at scheduled_time. NOT_FOUND if there is no
         such deployment; INVALID_ARGUMENT if the parameters do not fit its schema.
+        With flow_name, stores a run of a flow without a deployment: Pending, and
+        offered to nobody. It waits for an engine that claims it (RunCursor.claim), or
+        for somebody who sets its states by hand (SetFlowRunState).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,6 +37,9 @@ class FlowRunServiceStub:
     """Asks for a run of a deployment: it is stored as Scheduled and offered to a
     runner of its pool at once, or at scheduled_time. NOT_FOUND if there is no
     such deployment; INVALID_ARGUMENT if the parameters do not fit its schema.
+    With flow_name, stores a run of a flow without a deployment: Pending, and
+    offered to nobody. It waits for an engine that claims it (RunCursor.claim), or
+    for somebody who sets its states by hand (SetFlowRunState).
     """
     GetFlowRun: _grpc.UnaryUnaryMultiCallable[_flow_run_service_pb2.GetFlowRunRequest, _flow_run_service_pb2.GetFlowRunResponse]
     """Returns one run. NOT_FOUND if there is none."""
@@ -81,6 +84,9 @@ class FlowRunServiceAsyncStub(FlowRunServiceStub):
     """Asks for a run of a deployment: it is stored as Scheduled and offered to a
     runner of its pool at once, or at scheduled_time. NOT_FOUND if there is no
     such deployment; INVALID_ARGUMENT if the parameters do not fit its schema.
+    With flow_name, stores a run of a flow without a deployment: Pending, and
+    offered to nobody. It waits for an engine that claims it (RunCursor.claim), or
+    for somebody who sets its states by hand (SetFlowRunState).
     """
     GetFlowRun: _aio.UnaryUnaryMultiCallable[_flow_run_service_pb2.GetFlowRunRequest, _flow_run_service_pb2.GetFlowRunResponse]  # type: ignore[assignment]
     """Returns one run. NOT_FOUND if there is none."""
@@ -128,6 +134,9 @@ class FlowRunServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks for a run of a deployment: it is stored as Scheduled and offered to a
         runner of its pool at once, or at scheduled_time. NOT_FOUND if there is no
         such deployment; INVALID_ARGUMENT if the parameters do not fit its schema.
+        With flow_name, stores a run of a flow without a deployment: Pending, and
+        offered to nobody. It waits for an engine that claims it (RunCursor.claim), or
+        for somebody who sets its states by hand (SetFlowRunState).
         """
 
     @_abc_1.abstractmethod

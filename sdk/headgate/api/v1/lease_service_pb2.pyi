@@ -190,7 +190,9 @@ class Hello(_message.Message):
 
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Optional parts of the contract that it has."""
+        """Optional parts of the contract that it has: "hooks", it calls hooks when it is
+        sent CallHooks.
+        """
 
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]:
@@ -465,6 +467,7 @@ class LeaseResponse(_message.Message):
     RELEASED_FIELD_NUMBER: _builtins.int
     THROTTLE_FIELD_NUMBER: _builtins.int
     GO_AWAY_FIELD_NUMBER: _builtins.int
+    CALL_HOOKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """The answer to Hello."""
@@ -497,6 +500,10 @@ class LeaseResponse(_message.Message):
     def go_away(self) -> _engine_service_pb2.GoAway:
         """Come again, here or to another server, after the delay. Leases live on."""
 
+    @_builtins.property
+    def call_hooks(self) -> Global___CallHooks:
+        """The hooks of a run, whose own runner is lost, are to be called."""
+
     def __init__(
         self,
         *,
@@ -508,12 +515,13 @@ class LeaseResponse(_message.Message):
         released: Global___Released | None = ...,
         throttle: Global___Throttle | None = ...,
         go_away: _engine_service_pb2.GoAway | None = ...,
+        call_hooks: Global___CallHooks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["beat_ack", b"beat_ack", "control", b"control", "frame", b"frame", "go_away", b"go_away", "offer", b"offer", "released", b"released", "revoke", b"revoke", "throttle", b"throttle", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["beat_ack", b"beat_ack", "call_hooks", b"call_hooks", "control", b"control", "frame", b"frame", "go_away", b"go_away", "offer", b"offer", "released", b"released", "revoke", b"revoke", "throttle", b"throttle", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["beat_ack", b"beat_ack", "control", b"control", "frame", b"frame", "go_away", b"go_away", "offer", b"offer", "released", b"released", "revoke", b"revoke", "throttle", b"throttle", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beat_ack", b"beat_ack", "call_hooks", b"call_hooks", "control", b"control", "frame", b"frame", "go_away", b"go_away", "offer", b"offer", "released", b"released", "revoke", b"revoke", "throttle", b"throttle", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "offer", "beat_ack", "revoke", "control", "released", "throttle", "go_away"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["welcome", "offer", "beat_ack", "revoke", "control", "released", "throttle", "go_away", "call_hooks"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -718,6 +726,40 @@ class Released(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Released: _TypeAlias = Released  # noqa: Y015
+
+@_typing.final
+class CallHooks(_message.Message):
+    """A run of one of the runner's pools has ended as Crashed or Cancelled because
+    its own runner was lost, so nobody has called its hooks. It is no lease: there
+    is nothing to accept, to beat for or to release. Sent once, to one runner that
+    has the feature "hooks", within an hour.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLOW_RUN_FIELD_NUMBER: _builtins.int
+    DEPLOYMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def flow_run(self) -> _flow_run_pb2.FlowRun:
+        """The run, in its final state."""
+
+    @_builtins.property
+    def deployment(self) -> _deployment_pb2.Deployment:
+        """Where its code is."""
+
+    def __init__(
+        self,
+        *,
+        flow_run: _flow_run_pb2.FlowRun | None = ...,
+        deployment: _deployment_pb2.Deployment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "flow_run", b"flow_run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "flow_run", b"flow_run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallHooks: _TypeAlias = CallHooks  # noqa: Y015
 
 @_typing.final
 class Throttle(_message.Message):

@@ -77,7 +77,10 @@ class LogFilter(_message.Message):
     level_min: _builtins.int
     """Of this level or above."""
     message_contains: _builtins.str
-    """With this text in the message, upper and lower case alike."""
+    """With this text in the message, upper and lower case alike. It is searched
+    for page by page: a page may be shorter than was asked for, or empty, and still
+    have a next_page_token.
+    """
     level_max: _builtins.int
     """Of this level or below."""
     @_builtins.property

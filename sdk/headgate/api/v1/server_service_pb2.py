@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$headgate/api/v1/server_service.proto\x12\x0fheadgate.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xbc\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x14\n\x0c\x61pi_versions\x18\x02 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\x12\x10\n\x08\x64\x61tabase\x18\x04 \x01(\t\x12\x13\n\x0binstance_id\x18\x05 \x01(\t\x12/\n\x0bserver_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nprocess_id\x18\x07 \x01(\x05\"\x1b\n\x19ListServerSettingsRequest\"N\n\x1aListServerSettingsResponse\x12\x30\n\x08settings\x18\x01 \x03(\x0b\x32\x1e.headgate.api.v1.ServerSetting\"=\n\rServerSetting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\x32\xde\x01\n\rServerService\x12^\n\rGetServerInfo\x12%.headgate.api.v1.GetServerInfoRequest\x1a&.headgate.api.v1.GetServerInfoResponse\x12m\n\x12ListServerSettings\x12*.headgate.api.v1.ListServerSettingsRequest\x1a+.headgate.api.v1.ListServerSettingsResponseB7\n\x13\x64\x65v.headgate.api.v1P\x01Z\x1eheadgate.dev/api/v1;headgatev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$headgate/api/v1/server_service.proto\x12\x0fheadgate.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xbc\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x14\n\x0c\x61pi_versions\x18\x02 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\x12\x10\n\x08\x64\x61tabase\x18\x04 \x01(\t\x12\x13\n\x0binstance_id\x18\x05 \x01(\t\x12/\n\x0bserver_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nprocess_id\x18\x07 \x01(\x05\"\x1b\n\x19ListServerSettingsRequest\"N\n\x1aListServerSettingsResponse\x12\x30\n\x08settings\x18\x01 \x03(\x0b\x32\x1e.headgate.api.v1.ServerSetting\"=\n\rServerSetting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\"G\n\rResultStorage\x12\x19\n\x11\x62lock_document_id\x18\x01 \x01(\t\x12\x1b\n\x13\x62lock_document_name\x18\x02 \x01(\t\"\x19\n\x17GetResultStorageRequest\"R\n\x18GetResultStorageResponse\x12\x36\n\x0eresult_storage\x18\x01 \x01(\x0b\x32\x1e.headgate.api.v1.ResultStorage\"4\n\x17SetResultStorageRequest\x12\x19\n\x11\x62lock_document_id\x18\x01 \x01(\t\"R\n\x18SetResultStorageResponse\x12\x36\n\x0eresult_storage\x18\x01 \x01(\x0b\x32\x1e.headgate.api.v1.ResultStorage2\xb0\x03\n\rServerService\x12^\n\rGetServerInfo\x12%.headgate.api.v1.GetServerInfoRequest\x1a&.headgate.api.v1.GetServerInfoResponse\x12m\n\x12ListServerSettings\x12*.headgate.api.v1.ListServerSettingsRequest\x1a+.headgate.api.v1.ListServerSettingsResponse\x12g\n\x10GetResultStorage\x12(.headgate.api.v1.GetResultStorageRequest\x1a).headgate.api.v1.GetResultStorageResponse\x12g\n\x10SetResultStorage\x12(.headgate.api.v1.SetResultStorageRequest\x1a).headgate.api.v1.SetResultStorageResponseB7\n\x13\x64\x65v.headgate.api.v1P\x01Z\x1eheadgate.dev/api/v1;headgatev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +43,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSERVERSETTINGSRESPONSE']._serialized_end=412
   _globals['_SERVERSETTING']._serialized_start=414
   _globals['_SERVERSETTING']._serialized_end=475
-  _globals['_SERVERSERVICE']._serialized_start=478
-  _globals['_SERVERSERVICE']._serialized_end=700
+  _globals['_RESULTSTORAGE']._serialized_start=477
+  _globals['_RESULTSTORAGE']._serialized_end=548
+  _globals['_GETRESULTSTORAGEREQUEST']._serialized_start=550
+  _globals['_GETRESULTSTORAGEREQUEST']._serialized_end=575
+  _globals['_GETRESULTSTORAGERESPONSE']._serialized_start=577
+  _globals['_GETRESULTSTORAGERESPONSE']._serialized_end=659
+  _globals['_SETRESULTSTORAGEREQUEST']._serialized_start=661
+  _globals['_SETRESULTSTORAGEREQUEST']._serialized_end=713
+  _globals['_SETRESULTSTORAGERESPONSE']._serialized_start=715
+  _globals['_SETRESULTSTORAGERESPONSE']._serialized_end=797
+  _globals['_SERVERSERVICE']._serialized_start=800
+  _globals['_SERVERSERVICE']._serialized_end=1232
 # @@protoc_insertion_point(module_scope)

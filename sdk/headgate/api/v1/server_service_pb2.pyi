@@ -160,3 +160,118 @@ class ServerSetting(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServerSetting: _TypeAlias = ServerSetting  # noqa: Y015
+
+@_typing.final
+class ResultStorage(_message.Message):
+    """Where results are kept by default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    BLOCK_DOCUMENT_NAME_FIELD_NUMBER: _builtins.int
+    block_document_id: _builtins.str
+    """UUID text of the block; empty: none is set, and each machine has its folder."""
+    block_document_name: _builtins.str
+    """The name of the block, as "type/name"."""
+    def __init__(
+        self,
+        *,
+        block_document_id: _builtins.str = ...,
+        block_document_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_document_id", b"block_document_id", "block_document_name", b"block_document_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResultStorage: _TypeAlias = ResultStorage  # noqa: Y015
+
+@_typing.final
+class GetResultStorageRequest(_message.Message):
+    """Asks where results are kept by default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetResultStorageRequest: _TypeAlias = GetResultStorageRequest  # noqa: Y015
+
+@_typing.final
+class GetResultStorageResponse(_message.Message):
+    """Where results are kept by default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_STORAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def result_storage(self) -> Global___ResultStorage:
+        """The storage."""
+
+    def __init__(
+        self,
+        *,
+        result_storage: Global___ResultStorage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result_storage", b"result_storage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result_storage", b"result_storage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetResultStorageResponse: _TypeAlias = GetResultStorageResponse  # noqa: Y015
+
+@_typing.final
+class SetResultStorageRequest(_message.Message):
+    """Sets where results are kept by default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    block_document_id: _builtins.str
+    """UUID text of a saved block that reads and writes paths, such as a file system.
+    Empty: none.
+    """
+    def __init__(
+        self,
+        *,
+        block_document_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_document_id", b"block_document_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetResultStorageRequest: _TypeAlias = SetResultStorageRequest  # noqa: Y015
+
+@_typing.final
+class SetResultStorageResponse(_message.Message):
+    """Where results are kept by default, now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_STORAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def result_storage(self) -> Global___ResultStorage:
+        """The storage."""
+
+    def __init__(
+        self,
+        *,
+        result_storage: Global___ResultStorage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result_storage", b"result_storage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result_storage", b"result_storage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetResultStorageResponse: _TypeAlias = SetResultStorageResponse  # noqa: Y015

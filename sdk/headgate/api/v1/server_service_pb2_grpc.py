@@ -45,6 +45,16 @@ class ServerServiceStub:
                 request_serializer=headgate_dot_api_dot_v1_dot_server__service__pb2.ListServerSettingsRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_v1_dot_server__service__pb2.ListServerSettingsResponse.FromString,
                 _registered_method=True)
+        self.GetResultStorage = channel.unary_unary(
+                '/headgate.api.v1.ServerService/GetResultStorage',
+                request_serializer=headgate_dot_api_dot_v1_dot_server__service__pb2.GetResultStorageRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_v1_dot_server__service__pb2.GetResultStorageResponse.FromString,
+                _registered_method=True)
+        self.SetResultStorage = channel.unary_unary(
+                '/headgate.api.v1.ServerService/SetResultStorage',
+                request_serializer=headgate_dot_api_dot_v1_dot_server__service__pb2.SetResultStorageRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_v1_dot_server__service__pb2.SetResultStorageResponse.FromString,
+                _registered_method=True)
 
 
 class ServerServiceServicer:
@@ -65,6 +75,22 @@ class ServerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetResultStorage(self, request, context):
+        """Says where results are kept that neither flow, task nor settings name a storage
+        for: in which block. Empty if none is set, or if it was deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetResultStorage(self, request, context):
+        """Sets, or with an empty id clears, the block that they are kept in. Results that
+        were kept stay where they are. NOT_FOUND if there is no such block.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ServerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +103,16 @@ def add_ServerServiceServicer_to_server(servicer, server):
                     servicer.ListServerSettings,
                     request_deserializer=headgate_dot_api_dot_v1_dot_server__service__pb2.ListServerSettingsRequest.FromString,
                     response_serializer=headgate_dot_api_dot_v1_dot_server__service__pb2.ListServerSettingsResponse.SerializeToString,
+            ),
+            'GetResultStorage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetResultStorage,
+                    request_deserializer=headgate_dot_api_dot_v1_dot_server__service__pb2.GetResultStorageRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_v1_dot_server__service__pb2.GetResultStorageResponse.SerializeToString,
+            ),
+            'SetResultStorage': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetResultStorage,
+                    request_deserializer=headgate_dot_api_dot_v1_dot_server__service__pb2.SetResultStorageRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_v1_dot_server__service__pb2.SetResultStorageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +170,60 @@ class ServerService:
             '/headgate.api.v1.ServerService/ListServerSettings',
             headgate_dot_api_dot_v1_dot_server__service__pb2.ListServerSettingsRequest.SerializeToString,
             headgate_dot_api_dot_v1_dot_server__service__pb2.ListServerSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetResultStorage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.v1.ServerService/GetResultStorage',
+            headgate_dot_api_dot_v1_dot_server__service__pb2.GetResultStorageRequest.SerializeToString,
+            headgate_dot_api_dot_v1_dot_server__service__pb2.GetResultStorageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetResultStorage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.v1.ServerService/SetResultStorage',
+            headgate_dot_api_dot_v1_dot_server__service__pb2.SetResultStorageRequest.SerializeToString,
+            headgate_dot_api_dot_v1_dot_server__service__pb2.SetResultStorageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,14 @@ class ServerServiceStub:
     """Says what the server is and what it can do. Needs no rights."""
     ListServerSettings: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.ListServerSettingsRequest, _server_service_pb2.ListServerSettingsResponse]
     """Lists the settings in force. Secrets are masked."""
+    GetResultStorage: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.GetResultStorageRequest, _server_service_pb2.GetResultStorageResponse]
+    """Says where results are kept that neither flow, task nor settings name a storage
+    for: in which block. Empty if none is set, or if it was deleted.
+    """
+    SetResultStorage: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.SetResultStorageRequest, _server_service_pb2.SetResultStorageResponse]
+    """Sets, or with an empty id clears, the block that they are kept in. Results that
+    were kept stay where they are. NOT_FOUND if there is no such block.
+    """
 
 @_typing.type_check_only
 class ServerServiceAsyncStub(ServerServiceStub):
@@ -47,6 +55,14 @@ class ServerServiceAsyncStub(ServerServiceStub):
     """Says what the server is and what it can do. Needs no rights."""
     ListServerSettings: _aio.UnaryUnaryMultiCallable[_server_service_pb2.ListServerSettingsRequest, _server_service_pb2.ListServerSettingsResponse]  # type: ignore[assignment]
     """Lists the settings in force. Secrets are masked."""
+    GetResultStorage: _aio.UnaryUnaryMultiCallable[_server_service_pb2.GetResultStorageRequest, _server_service_pb2.GetResultStorageResponse]  # type: ignore[assignment]
+    """Says where results are kept that neither flow, task nor settings name a storage
+    for: in which block. Empty if none is set, or if it was deleted.
+    """
+    SetResultStorage: _aio.UnaryUnaryMultiCallable[_server_service_pb2.SetResultStorageRequest, _server_service_pb2.SetResultStorageResponse]  # type: ignore[assignment]
+    """Sets, or with an empty id clears, the block that they are kept in. Results that
+    were kept stay where they are. NOT_FOUND if there is no such block.
+    """
 
 class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
     """The server itself."""
@@ -66,5 +82,25 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_server_service_pb2.ListServerSettingsResponse, _abc.Awaitable[_server_service_pb2.ListServerSettingsResponse]]:
         """Lists the settings in force. Secrets are masked."""
+
+    @_abc_1.abstractmethod
+    def GetResultStorage(
+        self,
+        request: _server_service_pb2.GetResultStorageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_server_service_pb2.GetResultStorageResponse, _abc.Awaitable[_server_service_pb2.GetResultStorageResponse]]:
+        """Says where results are kept that neither flow, task nor settings name a storage
+        for: in which block. Empty if none is set, or if it was deleted.
+        """
+
+    @_abc_1.abstractmethod
+    def SetResultStorage(
+        self,
+        request: _server_service_pb2.SetResultStorageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_server_service_pb2.SetResultStorageResponse, _abc.Awaitable[_server_service_pb2.SetResultStorageResponse]]:
+        """Sets, or with an empty id clears, the block that they are kept in. Results that
+        were kept stay where they are. NOT_FOUND if there is no such block.
+        """
 
 def add_ServerServiceServicer_to_server(servicer: ServerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

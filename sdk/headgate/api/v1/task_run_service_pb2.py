@@ -22,12 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from headgate.api.v1 import flow_run_service_pb2 as headgate_dot_api_dot_v1_dot_flow__run__service__pb2
 from headgate.api.v1 import state_pb2 as headgate_dot_api_dot_v1_dot_state__pb2
 from headgate.api.v1 import task_run_pb2 as headgate_dot_api_dot_v1_dot_task__run__pb2
+from headgate.api.v1 import verdict_pb2 as headgate_dot_api_dot_v1_dot_verdict__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&headgate/api/v1/task_run_service.proto\x12\x0fheadgate.api.v1\x1a&headgate/api/v1/flow_run_service.proto\x1a\x1bheadgate/api/v1/state.proto\x1a\x1eheadgate/api/v1/task_run.proto\"\x1f\n\x11GetTaskRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"@\n\x12GetTaskRunResponse\x12*\n\x08task_run\x18\x01 \x01(\x0b\x32\x18.headgate.api.v1.TaskRun\"\x9d\x01\n\rTaskRunFilter\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x14\n\x0c\x66low_run_ids\x18\x02 \x03(\t\x12/\n\x0bstate_types\x18\x03 \x03(\x0e\x32\x1a.headgate.api.v1.StateType\x12\x13\n\x0bstate_names\x18\x04 \x03(\t\x12\x15\n\rname_contains\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\"\x9a\x01\n\x13ListTaskRunsRequest\x12.\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1e.headgate.api.v1.TaskRunFilter\x12,\n\x05order\x18\x02 \x01(\x0e\x32\x1d.headgate.api.v1.TaskRunOrder\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\\\n\x14ListTaskRunsResponse\x12+\n\ttask_runs\x18\x01 \x03(\x0b\x32\x18.headgate.api.v1.TaskRun\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"F\n\x14\x43ountTaskRunsRequest\x12.\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1e.headgate.api.v1.TaskRunFilter\"S\n\x15\x43ountTaskRunsResponse\x12+\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x1b.headgate.api.v1.StateCount\x12\r\n\x05total\x18\x02 \x01(\x03\"/\n\x18ListTaskRunStatesRequest\x12\x13\n\x0btask_run_id\x18\x01 \x01(\t\"C\n\x19ListTaskRunStatesResponse\x12&\n\x06states\x18\x01 \x03(\x0b\x32\x16.headgate.api.v1.State\"q\n\x0cRecordedCall\x12\x13\n\x0btask_run_id\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61ll_key\x18\x02 \x01(\t\x12\x13\n\x0b\x64ynamic_key\x18\x03 \x01(\t\x12%\n\x05state\x18\x04 \x01(\x0b\x32\x16.headgate.api.v1.State\"l\n\x18ListRecordedCallsRequest\x12\x13\n\x0b\x66low_run_id\x18\x01 \x01(\t\x12\x14\n\x0ctask_run_ids\x18\x02 \x03(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"b\n\x19ListRecordedCallsResponse\x12,\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1d.headgate.api.v1.RecordedCall\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*e\n\x0cTaskRunOrder\x12\x1e\n\x1aTASK_RUN_ORDER_UNSPECIFIED\x10\x00\x12\x19\n\x15TASK_RUN_ORDER_ID_ASC\x10\x01\x12\x1a\n\x16TASK_RUN_ORDER_ID_DESC\x10\x02\x32\xfc\x03\n\x0eTaskRunService\x12U\n\nGetTaskRun\x12\".headgate.api.v1.GetTaskRunRequest\x1a#.headgate.api.v1.GetTaskRunResponse\x12[\n\x0cListTaskRuns\x12$.headgate.api.v1.ListTaskRunsRequest\x1a%.headgate.api.v1.ListTaskRunsResponse\x12^\n\rCountTaskRuns\x12%.headgate.api.v1.CountTaskRunsRequest\x1a&.headgate.api.v1.CountTaskRunsResponse\x12j\n\x11ListTaskRunStates\x12).headgate.api.v1.ListTaskRunStatesRequest\x1a*.headgate.api.v1.ListTaskRunStatesResponse\x12j\n\x11ListRecordedCalls\x12).headgate.api.v1.ListRecordedCallsRequest\x1a*.headgate.api.v1.ListRecordedCallsResponseB7\n\x13\x64\x65v.headgate.api.v1P\x01Z\x1eheadgate.dev/api/v1;headgatev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&headgate/api/v1/task_run_service.proto\x12\x0fheadgate.api.v1\x1a google/protobuf/field_mask.proto\x1a&headgate/api/v1/flow_run_service.proto\x1a\x1bheadgate/api/v1/state.proto\x1a\x1eheadgate/api/v1/task_run.proto\x1a\x1dheadgate/api/v1/verdict.proto\"B\n\x14\x43reateTaskRunRequest\x12*\n\x08task_run\x18\x01 \x01(\x0b\x32\x18.headgate.api.v1.TaskRun\"C\n\x15\x43reateTaskRunResponse\x12*\n\x08task_run\x18\x01 \x01(\x0b\x32\x18.headgate.api.v1.TaskRun\"\x1f\n\x11GetTaskRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"@\n\x12GetTaskRunResponse\x12*\n\x08task_run\x18\x01 \x01(\x0b\x32\x18.headgate.api.v1.TaskRun\"\x9d\x01\n\rTaskRunFilter\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x14\n\x0c\x66low_run_ids\x18\x02 \x03(\t\x12/\n\x0bstate_types\x18\x03 \x03(\x0e\x32\x1a.headgate.api.v1.StateType\x12\x13\n\x0bstate_names\x18\x04 \x03(\t\x12\x15\n\rname_contains\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\"\x9a\x01\n\x13ListTaskRunsRequest\x12.\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1e.headgate.api.v1.TaskRunFilter\x12,\n\x05order\x18\x02 \x01(\x0e\x32\x1d.headgate.api.v1.TaskRunOrder\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\\\n\x14ListTaskRunsResponse\x12+\n\ttask_runs\x18\x01 \x03(\x0b\x32\x18.headgate.api.v1.TaskRun\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"F\n\x14\x43ountTaskRunsRequest\x12.\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1e.headgate.api.v1.TaskRunFilter\"S\n\x15\x43ountTaskRunsResponse\x12+\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x1b.headgate.api.v1.StateCount\x12\r\n\x05total\x18\x02 \x01(\x03\"/\n\x18ListTaskRunStatesRequest\x12\x13\n\x0btask_run_id\x18\x01 \x01(\t\"C\n\x19ListTaskRunStatesResponse\x12&\n\x06states\x18\x01 \x03(\x0b\x32\x16.headgate.api.v1.State\"q\n\x0cRecordedCall\x12\x13\n\x0btask_run_id\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61ll_key\x18\x02 \x01(\t\x12\x13\n\x0b\x64ynamic_key\x18\x03 \x01(\t\x12%\n\x05state\x18\x04 \x01(\x0b\x32\x16.headgate.api.v1.State\"l\n\x18ListRecordedCallsRequest\x12\x13\n\x0b\x66low_run_id\x18\x01 \x01(\t\x12\x14\n\x0ctask_run_ids\x18\x02 \x03(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"b\n\x19ListRecordedCallsResponse\x12,\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1d.headgate.api.v1.RecordedCall\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"T\n\x16SetTaskRunStateRequest\x12\x13\n\x0btask_run_id\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0b\x32\x16.headgate.api.v1.State\"p\n\x17SetTaskRunStateResponse\x12)\n\x07verdict\x18\x01 \x01(\x0b\x32\x18.headgate.api.v1.Verdict\x12*\n\x08task_run\x18\x02 \x01(\x0b\x32\x18.headgate.api.v1.TaskRun\"s\n\x14UpdateTaskRunRequest\x12*\n\x08task_run\x18\x01 \x01(\x0b\x32\x18.headgate.api.v1.TaskRun\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"C\n\x15UpdateTaskRunResponse\x12*\n\x08task_run\x18\x01 \x01(\x0b\x32\x18.headgate.api.v1.TaskRun\"\"\n\x14\x44\x65leteTaskRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteTaskRunResponse*e\n\x0cTaskRunOrder\x12\x1e\n\x1aTASK_RUN_ORDER_UNSPECIFIED\x10\x00\x12\x19\n\x15TASK_RUN_ORDER_ID_ASC\x10\x01\x12\x1a\n\x16TASK_RUN_ORDER_ID_DESC\x10\x02\x32\x82\x07\n\x0eTaskRunService\x12^\n\rCreateTaskRun\x12%.headgate.api.v1.CreateTaskRunRequest\x1a&.headgate.api.v1.CreateTaskRunResponse\x12U\n\nGetTaskRun\x12\".headgate.api.v1.GetTaskRunRequest\x1a#.headgate.api.v1.GetTaskRunResponse\x12[\n\x0cListTaskRuns\x12$.headgate.api.v1.ListTaskRunsRequest\x1a%.headgate.api.v1.ListTaskRunsResponse\x12^\n\rCountTaskRuns\x12%.headgate.api.v1.CountTaskRunsRequest\x1a&.headgate.api.v1.CountTaskRunsResponse\x12j\n\x11ListTaskRunStates\x12).headgate.api.v1.ListTaskRunStatesRequest\x1a*.headgate.api.v1.ListTaskRunStatesResponse\x12j\n\x11ListRecordedCalls\x12).headgate.api.v1.ListRecordedCallsRequest\x1a*.headgate.api.v1.ListRecordedCallsResponse\x12\x64\n\x0fSetTaskRunState\x12\'.headgate.api.v1.SetTaskRunStateRequest\x1a(.headgate.api.v1.SetTaskRunStateResponse\x12^\n\rUpdateTaskRun\x12%.headgate.api.v1.UpdateTaskRunRequest\x1a&.headgate.api.v1.UpdateTaskRunResponse\x12^\n\rDeleteTaskRun\x12%.headgate.api.v1.DeleteTaskRunRequest\x1a&.headgate.api.v1.DeleteTaskRunResponseB7\n\x13\x64\x65v.headgate.api.v1P\x01Z\x1eheadgate.dev/api/v1;headgatev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,32 +37,48 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.v1.task_run_se
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023dev.headgate.api.v1P\001Z\036headgate.dev/api/v1;headgatev1'
-  _globals['_TASKRUNORDER']._serialized_start=1270
-  _globals['_TASKRUNORDER']._serialized_end=1371
-  _globals['_GETTASKRUNREQUEST']._serialized_start=160
-  _globals['_GETTASKRUNREQUEST']._serialized_end=191
-  _globals['_GETTASKRUNRESPONSE']._serialized_start=193
-  _globals['_GETTASKRUNRESPONSE']._serialized_end=257
-  _globals['_TASKRUNFILTER']._serialized_start=260
-  _globals['_TASKRUNFILTER']._serialized_end=417
-  _globals['_LISTTASKRUNSREQUEST']._serialized_start=420
-  _globals['_LISTTASKRUNSREQUEST']._serialized_end=574
-  _globals['_LISTTASKRUNSRESPONSE']._serialized_start=576
-  _globals['_LISTTASKRUNSRESPONSE']._serialized_end=668
-  _globals['_COUNTTASKRUNSREQUEST']._serialized_start=670
-  _globals['_COUNTTASKRUNSREQUEST']._serialized_end=740
-  _globals['_COUNTTASKRUNSRESPONSE']._serialized_start=742
-  _globals['_COUNTTASKRUNSRESPONSE']._serialized_end=825
-  _globals['_LISTTASKRUNSTATESREQUEST']._serialized_start=827
-  _globals['_LISTTASKRUNSTATESREQUEST']._serialized_end=874
-  _globals['_LISTTASKRUNSTATESRESPONSE']._serialized_start=876
-  _globals['_LISTTASKRUNSTATESRESPONSE']._serialized_end=943
-  _globals['_RECORDEDCALL']._serialized_start=945
-  _globals['_RECORDEDCALL']._serialized_end=1058
-  _globals['_LISTRECORDEDCALLSREQUEST']._serialized_start=1060
-  _globals['_LISTRECORDEDCALLSREQUEST']._serialized_end=1168
-  _globals['_LISTRECORDEDCALLSRESPONSE']._serialized_start=1170
-  _globals['_LISTRECORDEDCALLSRESPONSE']._serialized_end=1268
-  _globals['_TASKRUNSERVICE']._serialized_start=1374
-  _globals['_TASKRUNSERVICE']._serialized_end=1882
+  _globals['_TASKRUNORDER']._serialized_start=1919
+  _globals['_TASKRUNORDER']._serialized_end=2020
+  _globals['_CREATETASKRUNREQUEST']._serialized_start=225
+  _globals['_CREATETASKRUNREQUEST']._serialized_end=291
+  _globals['_CREATETASKRUNRESPONSE']._serialized_start=293
+  _globals['_CREATETASKRUNRESPONSE']._serialized_end=360
+  _globals['_GETTASKRUNREQUEST']._serialized_start=362
+  _globals['_GETTASKRUNREQUEST']._serialized_end=393
+  _globals['_GETTASKRUNRESPONSE']._serialized_start=395
+  _globals['_GETTASKRUNRESPONSE']._serialized_end=459
+  _globals['_TASKRUNFILTER']._serialized_start=462
+  _globals['_TASKRUNFILTER']._serialized_end=619
+  _globals['_LISTTASKRUNSREQUEST']._serialized_start=622
+  _globals['_LISTTASKRUNSREQUEST']._serialized_end=776
+  _globals['_LISTTASKRUNSRESPONSE']._serialized_start=778
+  _globals['_LISTTASKRUNSRESPONSE']._serialized_end=870
+  _globals['_COUNTTASKRUNSREQUEST']._serialized_start=872
+  _globals['_COUNTTASKRUNSREQUEST']._serialized_end=942
+  _globals['_COUNTTASKRUNSRESPONSE']._serialized_start=944
+  _globals['_COUNTTASKRUNSRESPONSE']._serialized_end=1027
+  _globals['_LISTTASKRUNSTATESREQUEST']._serialized_start=1029
+  _globals['_LISTTASKRUNSTATESREQUEST']._serialized_end=1076
+  _globals['_LISTTASKRUNSTATESRESPONSE']._serialized_start=1078
+  _globals['_LISTTASKRUNSTATESRESPONSE']._serialized_end=1145
+  _globals['_RECORDEDCALL']._serialized_start=1147
+  _globals['_RECORDEDCALL']._serialized_end=1260
+  _globals['_LISTRECORDEDCALLSREQUEST']._serialized_start=1262
+  _globals['_LISTRECORDEDCALLSREQUEST']._serialized_end=1370
+  _globals['_LISTRECORDEDCALLSRESPONSE']._serialized_start=1372
+  _globals['_LISTRECORDEDCALLSRESPONSE']._serialized_end=1470
+  _globals['_SETTASKRUNSTATEREQUEST']._serialized_start=1472
+  _globals['_SETTASKRUNSTATEREQUEST']._serialized_end=1556
+  _globals['_SETTASKRUNSTATERESPONSE']._serialized_start=1558
+  _globals['_SETTASKRUNSTATERESPONSE']._serialized_end=1670
+  _globals['_UPDATETASKRUNREQUEST']._serialized_start=1672
+  _globals['_UPDATETASKRUNREQUEST']._serialized_end=1787
+  _globals['_UPDATETASKRUNRESPONSE']._serialized_start=1789
+  _globals['_UPDATETASKRUNRESPONSE']._serialized_end=1856
+  _globals['_DELETETASKRUNREQUEST']._serialized_start=1858
+  _globals['_DELETETASKRUNREQUEST']._serialized_end=1892
+  _globals['_DELETETASKRUNRESPONSE']._serialized_start=1894
+  _globals['_DELETETASKRUNRESPONSE']._serialized_end=1917
+  _globals['_TASKRUNSERVICE']._serialized_start=2023
+  _globals['_TASKRUNSERVICE']._serialized_end=2921
 # @@protoc_insertion_point(module_scope)

@@ -5,12 +5,14 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from headgate.api.v1 import flow_run_service_pb2 as _flow_run_service_pb2
 from headgate.api.v1 import state_pb2 as _state_pb2
 from headgate.api.v1 import task_run_pb2 as _task_run_pb2
+from headgate.api.v1 import verdict_pb2 as _verdict_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -45,6 +47,59 @@ TASK_RUN_ORDER_ID_ASC: TaskRunOrder.ValueType  # 1
 TASK_RUN_ORDER_ID_DESC: TaskRunOrder.ValueType  # 2
 """The newest made first."""
 Global___TaskRunOrder: _TypeAlias = TaskRunOrder  # noqa: Y015
+
+@_typing.final
+class CreateTaskRunRequest(_message.Message):
+    """Stores a task run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def task_run(self) -> _task_run_pb2.TaskRun:
+        """The task run. flow_run_id and task_key are required. Read are also id, name
+        (default: task_key and dynamic_key), dynamic_key, task_version, tags, state
+        (default: Pending), max_retries, parent_task_run_id, upstream_run_ids. A task
+        run with this id, of this flow run, is returned as it is; ALREADY_EXISTS if it
+        is of another.
+        """
+
+    def __init__(
+        self,
+        *,
+        task_run: _task_run_pb2.TaskRun | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateTaskRunRequest: _TypeAlias = CreateTaskRunRequest  # noqa: Y015
+
+@_typing.final
+class CreateTaskRunResponse(_message.Message):
+    """The task run that was stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def task_run(self) -> _task_run_pb2.TaskRun:
+        """The task run."""
+
+    def __init__(
+        self,
+        *,
+        task_run: _task_run_pb2.TaskRun | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateTaskRunResponse: _TypeAlias = CreateTaskRunResponse  # noqa: Y015
 
 @_typing.final
 class GetTaskRunRequest(_message.Message):
@@ -107,7 +162,10 @@ class TaskRunFilter(_message.Message):
     NAME_CONTAINS_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     name_contains: _builtins.str
-    """A part of the name, upper and lower case alike."""
+    """A part of the name, upper and lower case alike. It is searched
+    for page by page: a page may be shorter than was asked for, or empty, and still
+    have a next_page_token.
+    """
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """These task runs, UUID text."""
@@ -417,3 +475,156 @@ class ListRecordedCallsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRecordedCallsResponse: _TypeAlias = ListRecordedCallsResponse  # noqa: Y015
+
+@_typing.final
+class SetTaskRunStateRequest(_message.Message):
+    """Sets the state of a task run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_RUN_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    task_run_id: _builtins.str
+    """UUID text of the task run. Required."""
+    @_builtins.property
+    def state(self) -> _state_pb2.State:
+        """The state that it shall enter. Required. Its call_key is that of the states
+        before it.
+        """
+
+    def __init__(
+        self,
+        *,
+        task_run_id: _builtins.str = ...,
+        state: _state_pb2.State | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state", "task_run_id", b"task_run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetTaskRunStateRequest: _TypeAlias = SetTaskRunStateRequest  # noqa: Y015
+
+@_typing.final
+class SetTaskRunStateResponse(_message.Message):
+    """What became of the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: _builtins.int
+    TASK_RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def verdict(self) -> _verdict_pb2.Verdict:
+        """The verdict."""
+
+    @_builtins.property
+    def task_run(self) -> _task_run_pb2.TaskRun:
+        """The task run after it."""
+
+    def __init__(
+        self,
+        *,
+        verdict: _verdict_pb2.Verdict | None = ...,
+        task_run: _task_run_pb2.TaskRun | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run", "verdict", b"verdict"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetTaskRunStateResponse: _TypeAlias = SetTaskRunStateResponse  # noqa: Y015
+
+@_typing.final
+class UpdateTaskRunRequest(_message.Message):
+    """Changes a task run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_RUN_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def task_run(self) -> _task_run_pb2.TaskRun:
+        """The task run; its id is required."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields to change: "name", "tags". Required."""
+
+    def __init__(
+        self,
+        *,
+        task_run: _task_run_pb2.TaskRun | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateTaskRunRequest: _TypeAlias = UpdateTaskRunRequest  # noqa: Y015
+
+@_typing.final
+class UpdateTaskRunResponse(_message.Message):
+    """The changed task run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def task_run(self) -> _task_run_pb2.TaskRun:
+        """The task run as stored."""
+
+    def __init__(
+        self,
+        *,
+        task_run: _task_run_pb2.TaskRun | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateTaskRunResponse: _TypeAlias = UpdateTaskRunResponse  # noqa: Y015
+
+@_typing.final
+class DeleteTaskRunRequest(_message.Message):
+    """Deletes a task run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """UUID text. Required."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTaskRunRequest: _TypeAlias = DeleteTaskRunRequest  # noqa: Y015
+
+@_typing.final
+class DeleteTaskRunResponse(_message.Message):
+    """The task run is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTaskRunResponse: _TypeAlias = DeleteTaskRunResponse  # noqa: Y015

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class TaskRunServiceStub:
-    """Task runs, for those who look. Engines write them through
-    EngineService.Session.
+    """Task runs, for those who look, and for records by hand. Engines write them
+    through EngineService.Session.
     """
 
     def __init__(self, channel):
@@ -36,6 +36,11 @@ class TaskRunServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.CreateTaskRun = channel.unary_unary(
+                '/headgate.api.v1.TaskRunService/CreateTaskRun',
+                request_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.CreateTaskRunRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.CreateTaskRunResponse.FromString,
+                _registered_method=True)
         self.GetTaskRun = channel.unary_unary(
                 '/headgate.api.v1.TaskRunService/GetTaskRun',
                 request_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.GetTaskRunRequest.SerializeToString,
@@ -61,12 +66,35 @@ class TaskRunServiceStub:
                 request_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListRecordedCallsRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListRecordedCallsResponse.FromString,
                 _registered_method=True)
+        self.SetTaskRunState = channel.unary_unary(
+                '/headgate.api.v1.TaskRunService/SetTaskRunState',
+                request_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.SetTaskRunStateRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.SetTaskRunStateResponse.FromString,
+                _registered_method=True)
+        self.UpdateTaskRun = channel.unary_unary(
+                '/headgate.api.v1.TaskRunService/UpdateTaskRun',
+                request_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.UpdateTaskRunRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.UpdateTaskRunResponse.FromString,
+                _registered_method=True)
+        self.DeleteTaskRun = channel.unary_unary(
+                '/headgate.api.v1.TaskRunService/DeleteTaskRun',
+                request_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.DeleteTaskRunRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.DeleteTaskRunResponse.FromString,
+                _registered_method=True)
 
 
 class TaskRunServiceServicer:
-    """Task runs, for those who look. Engines write them through
-    EngineService.Session.
+    """Task runs, for those who look, and for records by hand. Engines write them
+    through EngineService.Session.
     """
+
+    def CreateTaskRun(self, request, context):
+        """Stores a task run that no engine executes: the record of something that was
+        done by other means. NOT_FOUND if there is no such flow run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def GetTaskRun(self, request, context):
         """Returns one task run. NOT_FOUND if there is none.
@@ -105,9 +133,40 @@ class TaskRunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetTaskRunState(self, request, context):
+        """Sets the state of a task run by hand, for repairs by people. Where its flow run
+        is durable, a task run that is Completed so, with what it should have returned,
+        is not called again when the flow run is retried. A refusal is a verdict: ABORT
+        while the flow run is executed, if a result would be lost, or if it has ended
+        and the state is no end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTaskRun(self, request, context):
+        """Changes the name or the tags of a task run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTaskRun(self, request, context):
+        """Deletes a task run with its states and logs. A durable flow run that is retried
+        calls it again. FAILED_PRECONDITION while its flow run is executed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TaskRunServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'CreateTaskRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTaskRun,
+                    request_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.CreateTaskRunRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.CreateTaskRunResponse.SerializeToString,
+            ),
             'GetTaskRun': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTaskRun,
                     request_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.GetTaskRunRequest.FromString,
@@ -133,6 +192,21 @@ def add_TaskRunServiceServicer_to_server(servicer, server):
                     request_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListRecordedCallsRequest.FromString,
                     response_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListRecordedCallsResponse.SerializeToString,
             ),
+            'SetTaskRunState': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTaskRunState,
+                    request_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.SetTaskRunStateRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.SetTaskRunStateResponse.SerializeToString,
+            ),
+            'UpdateTaskRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTaskRun,
+                    request_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.UpdateTaskRunRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.UpdateTaskRunResponse.SerializeToString,
+            ),
+            'DeleteTaskRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTaskRun,
+                    request_deserializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.DeleteTaskRunRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_v1_dot_task__run__service__pb2.DeleteTaskRunResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'headgate.api.v1.TaskRunService', rpc_method_handlers)
@@ -142,9 +216,36 @@ def add_TaskRunServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TaskRunService:
-    """Task runs, for those who look. Engines write them through
-    EngineService.Session.
+    """Task runs, for those who look, and for records by hand. Engines write them
+    through EngineService.Session.
     """
+
+    @staticmethod
+    def CreateTaskRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.v1.TaskRunService/CreateTaskRun',
+            headgate_dot_api_dot_v1_dot_task__run__service__pb2.CreateTaskRunRequest.SerializeToString,
+            headgate_dot_api_dot_v1_dot_task__run__service__pb2.CreateTaskRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetTaskRun(request,
@@ -271,6 +372,87 @@ class TaskRunService:
             '/headgate.api.v1.TaskRunService/ListRecordedCalls',
             headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListRecordedCallsRequest.SerializeToString,
             headgate_dot_api_dot_v1_dot_task__run__service__pb2.ListRecordedCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTaskRunState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.v1.TaskRunService/SetTaskRunState',
+            headgate_dot_api_dot_v1_dot_task__run__service__pb2.SetTaskRunStateRequest.SerializeToString,
+            headgate_dot_api_dot_v1_dot_task__run__service__pb2.SetTaskRunStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTaskRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.v1.TaskRunService/UpdateTaskRun',
+            headgate_dot_api_dot_v1_dot_task__run__service__pb2.UpdateTaskRunRequest.SerializeToString,
+            headgate_dot_api_dot_v1_dot_task__run__service__pb2.UpdateTaskRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTaskRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.v1.TaskRunService/DeleteTaskRun',
+            headgate_dot_api_dot_v1_dot_task__run__service__pb2.DeleteTaskRunRequest.SerializeToString,
+            headgate_dot_api_dot_v1_dot_task__run__service__pb2.DeleteTaskRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,14 +27,18 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TaskRunServiceStub:
-    """Task runs, for those who look. Engines write them through
-    EngineService.Session.
+    """Task runs, for those who look, and for records by hand. Engines write them
+    through EngineService.Session.
     """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TaskRunServiceAsyncStub: ...
+    CreateTaskRun: _grpc.UnaryUnaryMultiCallable[_task_run_service_pb2.CreateTaskRunRequest, _task_run_service_pb2.CreateTaskRunResponse]
+    """Stores a task run that no engine executes: the record of something that was
+    done by other means. NOT_FOUND if there is no such flow run.
+    """
     GetTaskRun: _grpc.UnaryUnaryMultiCallable[_task_run_service_pb2.GetTaskRunRequest, _task_run_service_pb2.GetTaskRunResponse]
     """Returns one task run. NOT_FOUND if there is none."""
     ListTaskRuns: _grpc.UnaryUnaryMultiCallable[_task_run_service_pb2.ListTaskRunsRequest, _task_run_service_pb2.ListTaskRunsResponse]
@@ -48,14 +52,31 @@ class TaskRunServiceStub:
     what an engine that goes on with the run need not call again. NOT_FOUND if
     there is no such flow run.
     """
+    SetTaskRunState: _grpc.UnaryUnaryMultiCallable[_task_run_service_pb2.SetTaskRunStateRequest, _task_run_service_pb2.SetTaskRunStateResponse]
+    """Sets the state of a task run by hand, for repairs by people. Where its flow run
+    is durable, a task run that is Completed so, with what it should have returned,
+    is not called again when the flow run is retried. A refusal is a verdict: ABORT
+    while the flow run is executed, if a result would be lost, or if it has ended
+    and the state is no end.
+    """
+    UpdateTaskRun: _grpc.UnaryUnaryMultiCallable[_task_run_service_pb2.UpdateTaskRunRequest, _task_run_service_pb2.UpdateTaskRunResponse]
+    """Changes the name or the tags of a task run."""
+    DeleteTaskRun: _grpc.UnaryUnaryMultiCallable[_task_run_service_pb2.DeleteTaskRunRequest, _task_run_service_pb2.DeleteTaskRunResponse]
+    """Deletes a task run with its states and logs. A durable flow run that is retried
+    calls it again. FAILED_PRECONDITION while its flow run is executed.
+    """
 
 @_typing.type_check_only
 class TaskRunServiceAsyncStub(TaskRunServiceStub):
-    """Task runs, for those who look. Engines write them through
-    EngineService.Session.
+    """Task runs, for those who look, and for records by hand. Engines write them
+    through EngineService.Session.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    CreateTaskRun: _aio.UnaryUnaryMultiCallable[_task_run_service_pb2.CreateTaskRunRequest, _task_run_service_pb2.CreateTaskRunResponse]  # type: ignore[assignment]
+    """Stores a task run that no engine executes: the record of something that was
+    done by other means. NOT_FOUND if there is no such flow run.
+    """
     GetTaskRun: _aio.UnaryUnaryMultiCallable[_task_run_service_pb2.GetTaskRunRequest, _task_run_service_pb2.GetTaskRunResponse]  # type: ignore[assignment]
     """Returns one task run. NOT_FOUND if there is none."""
     ListTaskRuns: _aio.UnaryUnaryMultiCallable[_task_run_service_pb2.ListTaskRunsRequest, _task_run_service_pb2.ListTaskRunsResponse]  # type: ignore[assignment]
@@ -69,11 +90,34 @@ class TaskRunServiceAsyncStub(TaskRunServiceStub):
     what an engine that goes on with the run need not call again. NOT_FOUND if
     there is no such flow run.
     """
+    SetTaskRunState: _aio.UnaryUnaryMultiCallable[_task_run_service_pb2.SetTaskRunStateRequest, _task_run_service_pb2.SetTaskRunStateResponse]  # type: ignore[assignment]
+    """Sets the state of a task run by hand, for repairs by people. Where its flow run
+    is durable, a task run that is Completed so, with what it should have returned,
+    is not called again when the flow run is retried. A refusal is a verdict: ABORT
+    while the flow run is executed, if a result would be lost, or if it has ended
+    and the state is no end.
+    """
+    UpdateTaskRun: _aio.UnaryUnaryMultiCallable[_task_run_service_pb2.UpdateTaskRunRequest, _task_run_service_pb2.UpdateTaskRunResponse]  # type: ignore[assignment]
+    """Changes the name or the tags of a task run."""
+    DeleteTaskRun: _aio.UnaryUnaryMultiCallable[_task_run_service_pb2.DeleteTaskRunRequest, _task_run_service_pb2.DeleteTaskRunResponse]  # type: ignore[assignment]
+    """Deletes a task run with its states and logs. A durable flow run that is retried
+    calls it again. FAILED_PRECONDITION while its flow run is executed.
+    """
 
 class TaskRunServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Task runs, for those who look. Engines write them through
-    EngineService.Session.
+    """Task runs, for those who look, and for records by hand. Engines write them
+    through EngineService.Session.
     """
+
+    @_abc_1.abstractmethod
+    def CreateTaskRun(
+        self,
+        request: _task_run_service_pb2.CreateTaskRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_run_service_pb2.CreateTaskRunResponse, _abc.Awaitable[_task_run_service_pb2.CreateTaskRunResponse]]:
+        """Stores a task run that no engine executes: the record of something that was
+        done by other means. NOT_FOUND if there is no such flow run.
+        """
 
     @_abc_1.abstractmethod
     def GetTaskRun(
@@ -116,6 +160,37 @@ class TaskRunServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the calls of a durable flow run that have completed, oldest first:
         what an engine that goes on with the run need not call again. NOT_FOUND if
         there is no such flow run.
+        """
+
+    @_abc_1.abstractmethod
+    def SetTaskRunState(
+        self,
+        request: _task_run_service_pb2.SetTaskRunStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_run_service_pb2.SetTaskRunStateResponse, _abc.Awaitable[_task_run_service_pb2.SetTaskRunStateResponse]]:
+        """Sets the state of a task run by hand, for repairs by people. Where its flow run
+        is durable, a task run that is Completed so, with what it should have returned,
+        is not called again when the flow run is retried. A refusal is a verdict: ABORT
+        while the flow run is executed, if a result would be lost, or if it has ended
+        and the state is no end.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateTaskRun(
+        self,
+        request: _task_run_service_pb2.UpdateTaskRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_run_service_pb2.UpdateTaskRunResponse, _abc.Awaitable[_task_run_service_pb2.UpdateTaskRunResponse]]:
+        """Changes the name or the tags of a task run."""
+
+    @_abc_1.abstractmethod
+    def DeleteTaskRun(
+        self,
+        request: _task_run_service_pb2.DeleteTaskRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_run_service_pb2.DeleteTaskRunResponse, _abc.Awaitable[_task_run_service_pb2.DeleteTaskRunResponse]]:
+        """Deletes a task run with its states and logs. A durable flow run that is retried
+        calls it again. FAILED_PRECONDITION while its flow run is executed.
         """
 
 def add_TaskRunServiceServicer_to_server(servicer: TaskRunServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import queue
 import shutil
 import threading
@@ -57,7 +56,7 @@ class Stage:
 
     def ask(self, deployment: deployments.Deployment) -> runs.FlowRun:
         """Ask for a run that writes its report into the folder."""
-        parameters = {"folder": json.dumps(str(self.folder / "report"))}
+        parameters = {"folder": str(self.folder / "report")}
         return self.client.create_flow_run_from_deployment(
             deployment.full_name, parameters=parameters
         )

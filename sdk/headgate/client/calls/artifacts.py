@@ -10,12 +10,16 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from headgate.api.v1 import artifact_pb2
 from headgate.api.v1 import artifact_service_pb2 as pb
-from headgate.client.rpc import UNCHANGED, Rpc, Steps, Unchanged, pages, texts
+from headgate.client import choosing
+from headgate.client.rpc import UNCHANGED, Rpc, Steps, Unchanged, texts
+from headgate.client.schemas import actions
 from headgate.codec import artifacts as codec
 from headgate.core import artifacts, errors, ids
 
 if TYPE_CHECKING:
     from headgate.client.rpc import Id
+    from headgate.client.schemas import filters, sorting
+    from headgate.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 
 SERVICE = "ArtifactService"
 CREATE = Rpc(SERVICE, "CreateArtifact", pb.CreateArtifactRequest, pb.CreateArtifactResponse)
@@ -27,8 +31,9 @@ DELETE = Rpc(SERVICE, "DeleteArtifact", pb.DeleteArtifactRequest, pb.DeleteArtif
 
 
 def create_artifact(
+    artifact: ArtifactCreate | None = None,
     *,
-    type: str,
+    type: str = "",
     data: Any = None,
     key: str | None = None,
     description: str | None = None,
@@ -39,6 +44,7 @@ def create_artifact(
     """Store an artifact; one with a key becomes the latest of it.
 
     Args:
+        artifact: All of it, described as in ``headgate.client.schemas.actions``.
         type: How it is shown: ``markdown``, ``table``, ``progress``, ``image``, or any other.
         data: What JSON has.
         key: Artifacts of one key are versions of one thing; None: shown with its run only.
@@ -51,7 +57,9 @@ def create_artifact(
         NotFound: There is no such flow run.
         InvalidArgument: A field is wrong, or the data is nothing that JSON has.
     """
-    artifact = artifact_pb2.Artifact(
+    if (described := actions.given(artifact)) is not None:
+        return (yield from create_artifact(**described))
+    message = artifact_pb2.Artifact(
         type=type,
         data=_json(data),
         key=key or "",
@@ -61,7 +69,7 @@ def create_artifact(
         task_run_id=str(task_run_id or ""),
     )
     response = yield from CREATE(
-        pb.CreateArtifactRequest(artifact=artifact, request_id=ids.new_id())
+        pb.CreateArtifactRequest(artifact=message, request_id=ids.new_id())
     )
     return codec.artifact_from_proto(response.artifact)
 
@@ -93,7 +101,10 @@ def read_artifacts(
     types: Sequence[str] = (),
     flow_run_ids: Sequence[Id] = (),
     task_run_ids: Sequence[Id] = (),
+    artifact_filter: filters.ArtifactFilter | None = None,
+    sort: sorting.ArtifactSort | str | None = None,
     limit: int | None = None,
+    offset: int = 0,
 ) -> Steps[list[artifacts.Artifact]]:
     """Return artifacts, the newest first.
 
@@ -106,10 +117,13 @@ def read_artifacts(
         types: Of these types.
         flow_run_ids: Of these flow runs.
         task_run_ids: Of these task runs.
+        artifact_filter: That fit; see ``headgate.client.schemas.filters``.
+        sort: Another order; it takes reading all that fits.
         limit: How many at most; None for all.
+        offset: How many are passed over first.
     """
     where = _filter(artifact_ids, keys, key_contains, types, flow_run_ids, task_run_ids)
-    return (yield from _read(where, limit))
+    return (yield from _read(where, limit, artifact_filter, sort, offset))
 
 
 def read_latest_artifacts(
@@ -119,7 +133,10 @@ def read_latest_artifacts(
     types: Sequence[str] = (),
     flow_run_ids: Sequence[Id] = (),
     task_run_ids: Sequence[Id] = (),
+    artifact_filter: filters.ArtifactCollectionFilter | None = None,
+    sort: sorting.ArtifactCollectionSort | str | None = None,
     limit: int | None = None,
+    offset: int = 0,
 ) -> Steps[list[artifacts.Artifact]]:
     """Return the latest artifact of each key, the newest first.
 
@@ -129,11 +146,14 @@ def read_latest_artifacts(
         types: Of these types.
         flow_run_ids: Of these flow runs.
         task_run_ids: Of these task runs.
+        artifact_filter: That fit; see ``headgate.client.schemas.filters``.
+        sort: Another order; it takes reading all that fits.
         limit: How many at most; None for all.
+        offset: How many are passed over first.
     """
     where = _filter((), keys, key_contains, types, flow_run_ids, task_run_ids)
     where.latest_only = True
-    return (yield from _read(where, limit))
+    return (yield from _read(where, limit, artifact_filter, sort, offset))
 
 
 def count_artifacts(
@@ -165,6 +185,7 @@ def count_artifacts(
 
 def update_artifact(
     artifact_id: Id,
+    artifact: ArtifactUpdate | None = None,
     *,
     data: Any | Unchanged = UNCHANGED,
     description: str | None = None,
@@ -174,6 +195,7 @@ def update_artifact(
 
     Args:
         artifact_id: The artifact.
+        artifact: The change, described as in ``headgate.client.schemas.actions``.
         data: What JSON has.
         description: For people, Markdown.
         metadata: More about it.
@@ -182,6 +204,8 @@ def update_artifact(
         NotFound: There is no such artifact.
         InvalidArgument: A field is wrong, or the data is nothing that JSON has.
     """
+    if (described := actions.given(artifact)) is not None:
+        return (yield from update_artifact(artifact_id, **described))
     request = pb.UpdateArtifactRequest(
         artifact=artifact_pb2.Artifact(id=str(artifact_id)), update_mask=FieldMask()
     )
@@ -217,10 +241,27 @@ def delete_artifacts_of_key(key: str) -> Steps[None]:
     yield from DELETE(pb.DeleteArtifactRequest(key=key))
 
 
-def _read(where: pb.ArtifactFilter, limit: int | None) -> Steps[list[artifacts.Artifact]]:
-    request = pb.ListArtifactsRequest(filter=where)
+def _read(
+    where: pb.ArtifactFilter,
+    limit: int | None,
+    wanted: filters.ArtifactFilter | filters.ArtifactCollectionFilter | None,
+    sort: str | None,
+    offset: int,
+) -> Steps[list[artifacts.Artifact]]:
+    fits = choosing.narrowed(where.keys, choosing.pushed(wanted, "key.any_"))
+    fits &= choosing.narrowed(where.types, choosing.pushed(wanted, "type.any_"))
+    fits &= choosing.narrowed(where.flow_run_ids, choosing.pushed(wanted, "flow_run_id.any_"))
     return (
-        yield from pages(LIST, request, lambda r: r.artifacts, codec.artifact_from_proto, limit)
+        yield from choosing.read(
+            LIST,
+            pb.ListArtifactsRequest(filter=where),
+            lambda r: r.artifacts,
+            codec.artifact_from_proto,
+            limit,
+            keep=choosing.holds(wanted) if fits else choosing.nothing,
+            sort=sort,
+            offset=offset,
+        )
     )
 
 

@@ -222,6 +222,18 @@ def read_block_documents(
     )
 
 
+def read_block_documents_by_type(
+    block_type_slug: str, *, limit: int | None = None
+) -> Steps[list[blocks.BlockDocument]]:
+    """Return the blocks of a type by name, with their secrets masked.
+
+    Args:
+        block_type_slug: The type.
+        limit: How many at most; None for all.
+    """
+    return (yield from read_block_documents(block_type_slug=block_type_slug, limit=limit))
+
+
 def update_block_document(
     document_id: Id,
     *,

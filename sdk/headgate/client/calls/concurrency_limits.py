@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from headgate.api.v1 import concurrency_limit_pb2
 from headgate.api.v1 import concurrency_limit_service_pb2 as pb
 from headgate.client.rpc import Rpc, Steps, pages
+from headgate.client.schemas import actions
 from headgate.codec import concurrency as codec
-from headgate.core import concurrency, ids
+from headgate.core import concurrency, errors, ids
 
 if TYPE_CHECKING:
     from headgate.client.rpc import Id
+    from headgate.client.schemas.actions import (
+        GlobalConcurrencyLimitCreate,
+        GlobalConcurrencyLimitUpdate,
+    )
 
 SERVICE = "ConcurrencyLimitService"
 CREATE = Rpc(
@@ -56,23 +61,35 @@ LIST_LEASES = Rpc(SERVICE, "ListSlotLeases", pb.ListSlotLeasesRequest, pb.ListSl
 
 
 def create_global_concurrency_limit(
-    name: str, limit: int, *, active: bool = True, slot_decay_per_second: float = 0.0
+    name: str | GlobalConcurrencyLimitCreate = "",
+    limit: int = 0,
+    *,
+    active: bool = True,
+    slot_decay_per_second: float = 0.0,
+    concurrency_limit: GlobalConcurrencyLimitCreate | None = None,
 ) -> Steps[concurrency.ConcurrencyLimit]:
     """Make a concurrency limit.
 
     Args:
-        name: Its unique name; ``tag:X`` limits the tasks with the tag X.
+        name: Its unique name; ``tag:X`` limits the tasks with the tag X. Or all of it, described
+            as in ``headgate.client.schemas.actions``.
         limit: How many slots there are; 0: nobody gets any.
         active: Whether it limits.
         slot_decay_per_second: How many slots become free per second after ``rate_limit`` took
             them; 0: it cannot be used as a rate limit.
+        concurrency_limit: The limit as described there, by keyword.
 
     Raises:
         AlreadyExists: There is one of this name.
         InvalidArgument: A field is wrong; it is named.
     """
+    if (described := actions.given(name, concurrency_limit)) is not None:
+        return (yield from create_global_concurrency_limit(**described))
     message = concurrency_limit_pb2.ConcurrencyLimit(
-        name=name, limit=limit, active=active, slot_decay_per_second=slot_decay_per_second
+        name=cast("str", name),
+        limit=limit,
+        active=active,
+        slot_decay_per_second=slot_decay_per_second,
     )
     request = pb.CreateConcurrencyLimitRequest(concurrency_limit=message, request_id=ids.new_id())
     response = yield from CREATE(request)
@@ -90,13 +107,14 @@ def read_global_concurrency_limit_by_name(name: str) -> Steps[concurrency.Concur
 
 
 def read_global_concurrency_limits(
-    *, name_prefix: str = "", limit: int | None = None
+    *, name_prefix: str = "", limit: int | None = None, offset: int = 0
 ) -> Steps[list[concurrency.ConcurrencyLimit]]:
     """Return concurrency limits by name.
 
     Args:
         name_prefix: Only those whose names begin so.
         limit: How many at most; None for all.
+        offset: How many are passed over first.
     """
     request = pb.ListConcurrencyLimitsRequest(name_prefix=name_prefix)
     return (
@@ -106,12 +124,14 @@ def read_global_concurrency_limits(
             lambda r: r.concurrency_limits,
             codec.concurrency_limit_from_proto,
             limit,
+            offset=offset,
         )
     )
 
 
 def update_global_concurrency_limit(
     name: str,
+    concurrency_limit: GlobalConcurrencyLimitUpdate | None = None,
     *,
     limit: int | None = None,
     active: bool | None = None,
@@ -121,6 +141,7 @@ def update_global_concurrency_limit(
 
     Args:
         name: The limit.
+        concurrency_limit: The change, described as in ``headgate.client.schemas.actions``.
         limit: How many slots there are. Those that are held stay so, also above a lower limit.
         active: Whether it limits.
         slot_decay_per_second: How many slots become free per second after ``rate_limit`` took
@@ -130,6 +151,9 @@ def update_global_concurrency_limit(
         NotFound: There is no such limit.
         InvalidArgument: A field is wrong; it is named.
     """
+    if (described := actions.given(concurrency_limit)) is not None:
+        described["name"] = name
+        return (yield from update_global_concurrency_limit(**described))
     message = concurrency_limit_pb2.ConcurrencyLimit(name=name)
     mask = FieldMask()
     if limit is not None:
@@ -145,6 +169,34 @@ def update_global_concurrency_limit(
         pb.UpdateConcurrencyLimitRequest(concurrency_limit=message, update_mask=mask)
     )
     return codec.concurrency_limit_from_proto(response.concurrency_limit)
+
+
+def upsert_global_concurrency_limit_by_name(
+    name: str, limit: int, slot_decay_per_second: float | None = None
+) -> Steps[concurrency.ConcurrencyLimit]:
+    """Make a concurrency limit, or change the one of this name.
+
+    Args:
+        name: Its unique name.
+        limit: How many slots there are.
+        slot_decay_per_second: How many slots become free per second after ``rate_limit`` took
+            them; None leaves it.
+
+    Raises:
+        InvalidArgument: A field is wrong; it is named.
+    """
+    try:
+        return (
+            yield from update_global_concurrency_limit(
+                name, limit=limit, slot_decay_per_second=slot_decay_per_second
+            )
+        )
+    except errors.NotFound:
+        return (
+            yield from create_global_concurrency_limit(
+                name, limit, slot_decay_per_second=slot_decay_per_second or 0.0
+            )
+        )
 
 
 def delete_global_concurrency_limit_by_name(name: str) -> Steps[None]:

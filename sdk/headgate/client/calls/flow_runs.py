@@ -11,15 +11,17 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from headgate.api.v1 import flow_run_pb2
 from headgate.api.v1 import flow_run_service_pb2 as pb
-from headgate.client import run_states, schemas
-from headgate.client.rpc import Rpc, Steps, pages, texts
+from headgate.client import choosing, proposing, related, run_states, schemas
+from headgate.client.rpc import Rpc, Steps, texts
 from headgate.codec import flow_runs as codec
 from headgate.codec import states as state_codec
 from headgate.codec import times
-from headgate.core import errors, ids, runs, states
+from headgate.core import ids, runs, states
 
 if TYPE_CHECKING:
     from headgate.client.rpc import Id
+    from headgate.client.schemas import filters, sorting
+    from headgate.flows import Flow
 
 SERVICE = "FlowRunService"
 CREATE = Rpc(SERVICE, "CreateFlowRun", pb.CreateFlowRunRequest, pb.CreateFlowRunResponse)
@@ -41,17 +43,19 @@ _ORDERS: Mapping[schemas.FlowRunOrder, pb.FlowRunOrder.ValueType] = {
     schemas.FlowRunOrder.EXPECTED_START_TIME_ASC: pb.FLOW_RUN_ORDER_EXPECTED_START_TIME_ASC,
     schemas.FlowRunOrder.ID_DESC: pb.FLOW_RUN_ORDER_ID_DESC,
 }
+#: The orders of ``headgate.client.schemas.sorting`` that the server has.
+_SERVED = {order.name: order for order in schemas.FlowRunOrder}
 
 
 def create_flow_run_from_deployment(
     deployment: Id,
     *,
-    parameters: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Any] | None = None,
     scheduled_time: datetime | None = None,
     name: str | None = None,
     tags: Sequence[str] = (),
     labels: Mapping[str, str] | None = None,
-    job_variables: Mapping[str, str] | None = None,
+    job_variables: Mapping[str, Any] | None = None,
     work_queue_name: str | None = None,
     priority: int = 0,
     parent_task_run_id: Id | None = None,
@@ -62,12 +66,13 @@ def create_flow_run_from_deployment(
 
     Args:
         deployment: Its id, or ``flow name/deployment name``.
-        parameters: Merged over the deployment's: name to JSON text.
+        parameters: Merged over the deployment's: values by name. Those that are JSON texts already
+            are given as ``headgate.parameters.Texts``.
         scheduled_time: When to start, UTC-aware. Default: now.
         name: For people. Default: an adjective and an animal.
         tags: Beside the deployment's.
         labels: Beside the deployment's.
-        job_variables: Merged over the deployment's: name to JSON text.
+        job_variables: Merged over the deployment's: values by name, or ``Texts``.
         work_queue_name: Another queue of the deployment's pool.
         priority: Among the runs of a queue the higher one goes first.
         parent_task_run_id: The task run, in another flow run, that stands for this one.
@@ -78,15 +83,14 @@ def create_flow_run_from_deployment(
     Raises:
         NotFound: There is no such deployment.
         InvalidArgument: The parameters do not fit the schema of the deployment.
+        ParameterTypeError: A value has no JSON form.
     """
-    _check_texts("parameters", parameters or {})
-    _check_texts("job_variables", job_variables or {})
     request = pb.CreateFlowRunRequest(
-        parameters=parameters or {},
+        parameters=_json_texts(parameters),
         name=name or "",
         tags=texts(tags),
         labels=labels or {},
-        job_variables=job_variables or {},
+        job_variables=_json_texts(job_variables, plain=True),
         work_queue_name=work_queue_name or "",
         priority=priority,
         parent_task_run_id=str(parent_task_run_id or ""),
@@ -103,19 +107,76 @@ def create_flow_run_from_deployment(
     return run_states.flow_run_from_proto(response.flow_run)
 
 
-def _check_texts(field: str, values: Mapping[str, object]) -> None:
-    """Refuse values where their JSON texts are to be given; protobuf would not say which it is.
+def create_flow_run(
+    flow: Flow[..., Any] | str,
+    name: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    tags: Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    state: states.State | None = None,
+    scheduled_time: datetime | None = None,
+    priority: int = 0,
+    parent_task_run_id: Id | None = None,
+    parent_flow_run_id: Id | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[runs.FlowRun]:
+    """Make a run of a flow without a deployment. No runner starts it.
+
+    It waits until ``headgate flow-run execute ID`` carries it out, or it is a record whose states
+    are set by hand.
+
+    Args:
+        flow: The flow, or its name. Of a flow the run also knows its version and where it is.
+        name: For people. Default: an adjective and an animal.
+        parameters: Values by name.
+        tags: Its tags.
+        labels: Its labels.
+        state: The first state. Default: Pending, or Scheduled where ``scheduled_time`` is given.
+        scheduled_time: When it is to begin, UTC-aware; it does not begin by itself.
+        priority: For those who list runs.
+        parent_task_run_id: The task run, in another flow run, that stands for this one.
+        parent_flow_run_id: The flow run that asks for this one.
+        idempotency_key: The same key again returns the same run. Default: a new one, so that a
+            request that is repeated on the way makes one run.
 
     Raises:
-        InvalidArgument: One is no text.
+        ParameterTypeError: A parameter has no JSON form.
+        InvalidArgument: No run begins in this state.
+        NotFound: The parent does not exist.
     """
-    for name, value in values.items():
-        if not isinstance(value, str):
-            raise errors.InvalidArgument.of(
-                f"{field}[{name!r}]",
-                f"{value!r} is no JSON text; use json.dumps, or headgate.deployments."
-                "run_deployment, which takes values.",
-            )
+    from headgate import parameters as parameter_codec  # only who sends values needs it
+
+    request = pb.CreateFlowRunRequest(
+        flow_name=flow if isinstance(flow, str) else flow.name,
+        parameters=parameter_codec.encode(parameters or {}),
+        name=name or "",
+        tags=texts(tags or ()),
+        labels=labels or {},
+        priority=priority,
+        parent_task_run_id=str(parent_task_run_id or ""),
+        parent_flow_run_id=str(parent_flow_run_id or ""),
+        idempotency_key=idempotency_key or ids.new_id(),
+    )
+    if not isinstance(flow, str):
+        from headgate.engine import entry
+
+        request.flow_version = flow.version or ""
+        request.labels.update({**entry.label(flow), **(labels or {})})
+    if state is not None:
+        state_codec.state_to_proto(proposing.record_of(state), request.state)
+    if scheduled_time is not None:
+        times.set_timestamp(request.scheduled_time, scheduled_time)
+    response = yield from CREATE(request)
+    return run_states.flow_run_from_proto(response.flow_run)
+
+
+def _json_texts(values: Mapping[str, Any] | None, *, plain: bool = False) -> Mapping[str, str]:
+    from headgate import parameters  # only who sends values needs it
+
+    if values is None or isinstance(values, parameters.Texts):
+        return values or {}
+    return parameters.encode(values, plain=plain)
 
 
 def read_flow_run(flow_run_id: Id) -> Steps[runs.FlowRun]:
@@ -185,7 +246,15 @@ def read_flow_runs(
     expected_after: datetime | None = None,
     expected_before: datetime | None = None,
     order: schemas.FlowRunOrder = schemas.FlowRunOrder.EXPECTED_START_TIME_DESC,
+    flow_filter: filters.FlowFilter | None = None,
+    flow_run_filter: filters.FlowRunFilter | None = None,
+    task_run_filter: filters.TaskRunFilter | None = None,
+    deployment_filter: filters.DeploymentFilter | None = None,
+    work_pool_filter: filters.WorkPoolFilter | None = None,
+    work_queue_filter: filters.WorkQueueFilter | None = None,
+    sort: sorting.FlowRunSort | str | None = None,
     limit: int | None = 200,
+    offset: int = 0,
 ) -> Steps[list[runs.FlowRun]]:
     """Return flow runs. Conditions are joined by "and", values of one condition by "or".
 
@@ -206,7 +275,15 @@ def read_flow_runs(
         expected_after: Expected to start at or after this time.
         expected_before: Expected to start before this time.
         order: Default: the newest expected start first.
+        flow_filter: Of flows that fit; see ``headgate.client.schemas.filters``.
+        flow_run_filter: That fit.
+        task_run_filter: With a task run that fits.
+        deployment_filter: Of deployments that fit.
+        work_pool_filter: In work pools that fit.
+        work_queue_filter: In work queues that fit.
+        sort: Another order; those that the server does not have take reading all that fits.
         limit: How many at most; None for all.
+        offset: How many are passed over first.
     """
     where = _filter(
         ids,
@@ -225,10 +302,26 @@ def read_flow_runs(
         expected_after,
         expected_before,
     )
-    request = pb.ListFlowRunsRequest(filter=where, order=_ORDERS[order])
+    wanted = related.Wanted(
+        flow=flow_filter,
+        flow_run=flow_run_filter,
+        task_run=task_run_filter,
+        deployment=deployment_filter,
+        work_pool=work_pool_filter,
+        work_queue=work_queue_filter,
+    )
+    keep = yield from related.narrow_flow_runs(where, wanted)
+    served = _SERVED.get(str(sort), order)
     return (
-        yield from pages(
-            LIST, request, lambda r: r.flow_runs, run_states.flow_run_from_proto, limit
+        yield from choosing.read(
+            LIST,
+            pb.ListFlowRunsRequest(filter=where, order=_ORDERS[served]),
+            lambda r: r.flow_runs,
+            run_states.flow_run_from_proto,
+            limit,
+            keep=keep,
+            sort=None if str(sort) in _SERVED else sort,
+            offset=offset,
         )
     )
 
@@ -316,6 +409,15 @@ def update_flow_run(
     return run_states.flow_run_from_proto(response.flow_run)
 
 
+def set_flow_run_name(flow_run_id: Id, name: str) -> Steps[runs.FlowRun]:
+    """Give a flow run another name.
+
+    Raises:
+        NotFound: There is no such run.
+    """
+    return (yield from update_flow_run(flow_run_id, name=name))
+
+
 def update_flow_run_labels(flow_run_id: Id, labels: Mapping[str, str]) -> Steps[runs.FlowRun]:
     """Add labels to a flow run; those of the same names change, all others stay.
 
@@ -337,7 +439,7 @@ def set_flow_run_state(
 
     Args:
         flow_run_id: The run.
-        state: The proposed state.
+        state: The proposed state, e.g. ``Completed(data=5)``: a small result rides along.
         fencing_token: That of the lease under which the proposal is made; None: by a person.
         force: Set it whatever the rules say, but never on a run that has ended.
 
@@ -348,7 +450,7 @@ def set_flow_run_state(
     request = pb.SetFlowRunStateRequest(
         flow_run_id=str(flow_run_id), fencing_token=fencing_token, force=force
     )
-    state_codec.state_to_proto(state, request.state)
+    state_codec.state_to_proto(proposing.record_of(state), request.state)
     response = yield from SET_STATE(request)
     return schemas.OrchestrationResult(
         verdict=state_codec.verdict_from_proto(response.verdict),

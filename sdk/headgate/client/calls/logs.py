@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headgate.api.v1 import log_service_pb2 as pb
-from headgate.client.rpc import Rpc, Steps, pages, texts
+from headgate.client import choosing
+from headgate.client.rpc import Rpc, Steps, texts
+from headgate.client.schemas import actions
 from headgate.codec import logs as codec
 from headgate.codec import times
 from headgate.core import runs
 
 if TYPE_CHECKING:
     from headgate.client.rpc import Id
+    from headgate.client.schemas import filters, sorting
+    from headgate.client.schemas.actions import LogCreate
 
 SERVICE = "LogService"
 WRITE = Rpc(SERVICE, "WriteLogs", pb.WriteLogsRequest, pb.WriteLogsResponse)
@@ -36,7 +40,23 @@ def write_logs(records: Sequence[runs.LogRecord]) -> Steps[None]:
         yield from WRITE(request)
 
 
+def create_logs(logs: Iterable[LogCreate | Mapping[str, Any]]) -> Steps[None]:
+    """Store log lines, described as in ``headgate.client.schemas.actions``, or as dictionaries.
+
+    Args:
+        logs: Any number of lines, oldest first.
+
+    Raises:
+        OptionValueError: A line belongs to no flow run.
+    """
+    lines = [
+        log if isinstance(log, actions.LogCreate) else actions.LogCreate(**log) for log in logs
+    ]
+    yield from write_logs([line.record() for line in lines])
+
+
 def read_logs(
+    log_filter: filters.LogFilter | None = None,
     *,
     flow_run_ids: Sequence[Id] = (),
     task_run_ids: Sequence[Id] = (),
@@ -46,11 +66,14 @@ def read_logs(
     logged_after: datetime | None = None,
     logged_before: datetime | None = None,
     descending: bool = False,
+    sort: sorting.LogSort | str | None = None,
     limit: int | None = 200,
+    offset: int = 0,
 ) -> Steps[list[runs.LogRecord]]:
     """Return log lines. Conditions are joined by "and", values of one condition by "or".
 
     Args:
+        log_filter: That fit; see ``headgate.client.schemas.filters``.
         flow_run_ids: Of these flow runs.
         task_run_ids: Of these task runs.
         level_min: Of this level or above, as in Python's logging.
@@ -59,7 +82,9 @@ def read_logs(
         logged_after: Logged at or after this time, UTC-aware.
         logged_before: Logged before this time, UTC-aware.
         descending: The newest first.
+        sort: The same as ``descending``, as ``TIMESTAMP_DESC``.
         limit: How many at most; None for all.
+        offset: How many are passed over first.
     """
     where = pb.LogFilter(
         flow_run_ids=texts(flow_run_ids),
@@ -72,14 +97,20 @@ def read_logs(
         times.set_timestamp(where.logged_after, logged_after)
     if logged_before is not None:
         times.set_timestamp(where.logged_before, logged_before)
-    request = pb.ListLogsRequest(filter=where, descending=descending)
+    fits = choosing.narrowed(
+        where.flow_run_ids, choosing.pushed(log_filter, "flow_run_id.any_")
+    ) and choosing.narrowed(where.task_run_ids, choosing.pushed(log_filter, "task_run_id.any_"))
+    where.level_min = max(where.level_min, choosing.pushed(log_filter, "level.ge_") or 0)
+    descending = descending or sort == "TIMESTAMP_DESC"
     return (
-        yield from pages(
+        yield from choosing.read(
             LIST,
-            request,
+            pb.ListLogsRequest(filter=where, descending=descending),
             lambda r: r.records,
             codec.log_record_from_proto,
             limit,
-            _PAGE_SIZE_MAX,
+            keep=choosing.holds(log_filter) if fits else choosing.nothing,
+            offset=offset,
+            page_size_max=_PAGE_SIZE_MAX,
         )
     )

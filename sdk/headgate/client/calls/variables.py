@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from headgate.api.v1 import variable_pb2
 from headgate.api.v1 import variable_service_pb2 as pb
 from headgate.client.rpc import UNCHANGED, Rpc, Steps, Unchanged, pages, texts
+from headgate.client.schemas import actions
 from headgate.codec import variables as codec
 from headgate.core import errors, ids, variables
+
+if TYPE_CHECKING:
+    from headgate.client.schemas.actions import VariableCreate, VariableUpdate
 
 SERVICE = "VariableService"
 CREATE = Rpc(SERVICE, "CreateVariable", pb.CreateVariableRequest, pb.CreateVariableResponse)
@@ -23,19 +27,28 @@ DELETE = Rpc(SERVICE, "DeleteVariable", pb.DeleteVariableRequest, pb.DeleteVaria
 
 
 def create_variable(
-    name: str, value: Any, *, tags: Sequence[str] = ()
+    name: str | VariableCreate = "",
+    value: Any = None,
+    *,
+    tags: Sequence[str] = (),
+    variable: VariableCreate | None = None,
 ) -> Steps[variables.Variable]:
     """Make a variable.
 
     Args:
-        name: Unique; lower-case letters, digits, ``-`` and ``_``.
+        name: Unique; lower-case letters, digits, ``-`` and ``_``. Or all of it, described as in
+            ``headgate.client.schemas.actions``.
         value: What JSON has: texts, numbers, lists, dictionaries, None.
         tags: For grouping and finding.
+        variable: The variable as described there, by keyword.
 
     Raises:
         AlreadyExists: There is one of this name.
         InvalidArgument: A field is wrong, or the value is nothing that JSON has.
     """
+    if (described := actions.given(name, variable)) is not None:
+        return (yield from create_variable(**described))
+    name = cast("str", name)
     request = pb.CreateVariableRequest(
         variable=variable_pb2.Variable(name=name, value=_json(name, value), tags=texts(tags)),
         request_id=ids.new_id(),
@@ -91,20 +104,28 @@ def read_variables(
 
 
 def update_variable(
-    name: str, *, value: Any | Unchanged = UNCHANGED, tags: Sequence[str] | None = None
+    name: str | VariableUpdate = "",
+    *,
+    value: Any | Unchanged = UNCHANGED,
+    tags: Sequence[str] | None = None,
+    variable: VariableUpdate | None = None,
 ) -> Steps[variables.Variable]:
     """Change a variable; what is not given stays.
 
     Args:
-        name: The variable.
+        name: The variable. Or all of the change, described as in
+            ``headgate.client.schemas.actions``.
         value: What JSON has: texts, numbers, lists, dictionaries, None.
         tags: For grouping and finding.
+        variable: The change as described there, by keyword.
 
     Raises:
         NotFound: There is no such variable.
         InvalidArgument: A field is wrong, or the value is nothing that JSON has.
     """
-    response = yield from UPDATE(_update_request(name, value, tags))
+    if (described := actions.given(name, variable)) is not None:
+        return (yield from update_variable(**described))
+    response = yield from UPDATE(_update_request(cast("str", name), value, tags))
     return codec.variable_from_proto(response.variable)
 
 

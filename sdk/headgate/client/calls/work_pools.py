@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from headgate.api.v1 import work_pool_pb2
 from headgate.api.v1 import work_pool_service_pb2 as pb
-from headgate.client.rpc import UNCHANGED, Rpc, Steps, Unchanged, pages
+from headgate.client import choosing
+from headgate.client.rpc import UNCHANGED, Rpc, Steps, Unchanged
+from headgate.client.schemas import actions
 from headgate.codec import work_pools as codec
-from headgate.core import deployments, ids
+from headgate.core import deployments, errors, ids
 
 if TYPE_CHECKING:
     from collections.abc import MutableSequence
+
+    from headgate.client.schemas import filters
+    from headgate.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 
 SERVICE = "WorkPoolService"
 CREATE = Rpc(SERVICE, "CreateWorkPool", pb.CreateWorkPoolRequest, pb.CreateWorkPoolResponse)
@@ -35,30 +40,36 @@ LIST_RUNNERS = Rpc(SERVICE, "ListRunners", pb.ListRunnersRequest, pb.ListRunners
 
 
 def create_work_pool(
-    name: str,
+    name: str | WorkPoolCreate = "",
     *,
     type: str = "process",
     description: str = "",
     concurrency_limit: int | None = None,
     paused: bool = False,
     base_job_template: str = "",
+    work_pool: WorkPoolCreate | None = None,
+    overwrite: bool = False,
 ) -> Steps[deployments.WorkPool]:
     """Make a work pool with a queue ``default``.
 
     Args:
-        name: Its unique name.
+        name: Its unique name. Or all of it, described as in ``headgate.client.schemas.actions``.
         type: What runners of it start.
         description: For people, Markdown.
         concurrency_limit: How many runs of it may be leased at once; None: any number.
         paused: Whether nothing of it is given to runners.
         base_job_template: How a run becomes a job, as JSON text.
+        work_pool: The pool as described there, by keyword.
+        overwrite: Whether one of this name is changed; its type stays.
 
     Raises:
         AlreadyExists: There is one of this name.
         InvalidArgument: A field is wrong; it is named.
     """
+    if (described := actions.given(name, work_pool)) is not None:
+        return (yield from _made_or_changed(described, overwrite))
     pool = work_pool_pb2.WorkPool(
-        name=name,
+        name=cast("str", name),
         type=type,
         description=description,
         concurrency_limit=concurrency_limit,
@@ -67,6 +78,16 @@ def create_work_pool(
     )
     response = yield from CREATE(pb.CreateWorkPoolRequest(work_pool=pool, request_id=ids.new_id()))
     return codec.work_pool_from_proto(response.work_pool)
+
+
+def _made_or_changed(described: dict[str, Any], overwrite: bool) -> Steps[deployments.WorkPool]:
+    try:
+        return (yield from create_work_pool(**described))
+    except errors.AlreadyExists:
+        if not overwrite:
+            raise
+    described.pop("type", None)
+    return (yield from update_work_pool(**described))
 
 
 def read_work_pool(name: str) -> Steps[deployments.WorkPool]:
@@ -79,15 +100,29 @@ def read_work_pool(name: str) -> Steps[deployments.WorkPool]:
     return codec.work_pool_from_proto(response.work_pool)
 
 
-def read_work_pools(*, limit: int | None = None) -> Steps[list[deployments.WorkPool]]:
+def read_work_pools(
+    *,
+    work_pool_filter: filters.WorkPoolFilter | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+) -> Steps[list[deployments.WorkPool]]:
     """Return work pools by name.
 
     Args:
+        work_pool_filter: That fit; see ``headgate.client.schemas.filters``.
         limit: How many at most; None for all.
+        offset: How many are passed over first.
     """
-    request = pb.ListWorkPoolsRequest()
     return (
-        yield from pages(LIST, request, lambda r: r.work_pools, codec.work_pool_from_proto, limit)
+        yield from choosing.read(
+            LIST,
+            pb.ListWorkPoolsRequest(),
+            lambda r: r.work_pools,
+            codec.work_pool_from_proto,
+            limit,
+            keep=choosing.holds(work_pool_filter),
+            offset=offset,
+        )
     )
 
 
@@ -106,6 +141,7 @@ def _change_limit(
 
 def update_work_pool(
     name: str,
+    work_pool: WorkPoolUpdate | None = None,
     *,
     description: str | None = None,
     concurrency_limit: int | Unchanged | None = UNCHANGED,
@@ -116,6 +152,7 @@ def update_work_pool(
 
     Args:
         name: The pool.
+        work_pool: The change, described as in ``headgate.client.schemas.actions``.
         description: For people, Markdown.
         concurrency_limit: How many runs of it may be leased at once; None: any number.
         paused: Whether nothing of it is given to runners.
@@ -125,6 +162,8 @@ def update_work_pool(
         NotFound: There is no such pool.
         InvalidArgument: A field is wrong; it is named.
     """
+    if (described := actions.given(work_pool)) is not None:
+        return (yield from update_work_pool(name, **described))
     request = pb.UpdateWorkPoolRequest(
         work_pool=work_pool_pb2.WorkPool(name=name), update_mask=FieldMask()
     )
@@ -198,6 +237,25 @@ def read_work_queues(work_pool_name: str) -> Steps[list[deployments.WorkQueue]]:
     """
     response = yield from LIST_QUEUES(pb.ListWorkQueuesRequest(work_pool_name=work_pool_name))
     return [codec.work_queue_from_proto(queue) for queue in response.work_queues]
+
+
+def read_work_queue_by_name(
+    name: str, work_pool_name: str | None = None
+) -> Steps[deployments.WorkQueue]:
+    """Return a queue of a work pool.
+
+    Args:
+        name: The queue.
+        work_pool_name: Its pool. Default: ``default``.
+
+    Raises:
+        NotFound: There is no such pool or queue.
+    """
+    pool = work_pool_name or "default"
+    for queue in (yield from read_work_queues(pool)):
+        if queue.name == name:
+            return queue
+    raise errors.NotFound("work queue", f"{pool}/{name}")
 
 
 def update_work_queue(

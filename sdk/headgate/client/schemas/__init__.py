@@ -69,6 +69,52 @@ class OrchestrationResult:
     verdict: Verdict
     flow_run: FlowRun
 
+    @property
+    def status(self) -> VerdictKind:
+        """What the server says: ACCEPT, REJECT, WAIT or ABORT."""
+        return self.verdict.kind
+
+    @property
+    def state(self) -> State:
+        """The state that the run is in."""
+        return self.flow_run.state
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOrchestrationResult:
+    """What became of a state proposed for a task run.
+
+    Attributes:
+        verdict: What the server says.
+        task_run: The task run after it.
+    """
+
+    verdict: Verdict
+    task_run: TaskRun
+
+    @property
+    def status(self) -> VerdictKind:
+        """What the server says: ACCEPT, REJECT, WAIT or ABORT."""
+        return self.verdict.kind
+
+    @property
+    def state(self) -> State:
+        """The state that the task run is in."""
+        return self.task_run.state
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ServerDefaultResultStorage:
+    """Where results are kept that neither flow, task nor settings name a storage for.
+
+    Attributes:
+        default_result_storage_block_id: The id of the block; None: no block was chosen.
+        block: Its name, as ``type/name``.
+    """
+
+    default_result_storage_block_id: str | None = None
+    block: str | None = None
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
@@ -153,6 +199,7 @@ __all__ = [
     "Runner",
     "Schedule",
     "ScheduleRule",
+    "ServerDefaultResultStorage",
     "ServerInfo",
     "ServerSetting",
     "SlotAnswer",
@@ -164,6 +211,7 @@ __all__ = [
     "StateCount",
     "StateDetails",
     "StateType",
+    "TaskOrchestrationResult",
     "TaskRun",
     "TransitionRecord",
     "Variable",

@@ -19,6 +19,10 @@ class RunInputFilter:
     after_place: int = 0
 
 
+#: Of so many deleted inputs of one flow run storage remembers which requests had made them.
+DELETED_MAX = 200
+
+
 class RunInputs(Protocol):
     """Inputs of flow runs, by run and key. They are deleted with their run."""
 
@@ -35,7 +39,15 @@ class RunInputs(Protocol):
         ...
 
     def delete(self, flow_run_id: str, key: str) -> bool:
-        """Delete the input; say whether there was one."""
+        """Delete the input; say whether there was one.
+
+        That there was one is remembered, for the newest DELETED_MAX of a run and until the run has
+        another one of this key.
+        """
+        ...
+
+    def get_deleted(self, flow_run_id: str, key: str) -> RunInput | None:
+        """Return the deleted input of a key, without its value, if it is remembered."""
         ...
 
     def list(self, where: RunInputFilter, page: PageRequest) -> Page[RunInput]:
@@ -48,4 +60,4 @@ def topic(flow_run_id: str) -> str:
     return f"run-inputs/{flow_run_id}"
 
 
-__all__ = ["RunInputFilter", "RunInputs", "topic"]
+__all__ = ["DELETED_MAX", "RunInputFilter", "RunInputs", "topic"]

@@ -88,6 +88,18 @@ class MemoryLeases:
         chosen = [runner for runner in runners if runner.online or not online_only]
         return sorted(chosen, key=lambda runner: runner.name)
 
+    def list_served(self, work_pool_name: str, *, besides: str) -> Sequence[tuple[str, ...]]:
+        return sorted(
+            {
+                session.work_queue_names
+                for session in self._tables.sessions
+                if session.kind is SessionKind.RUNNER
+                and session.expire_time > self._now
+                and session.id != besides
+                and work_pool_name in session.work_pool_names
+            }
+        )
+
     def grant(self, session: Session, *, count: int, offer_ttl_seconds: float) -> Sequence[Grant]:
         grants: list[Grant] = []
         for run in sorted(self._due(session), key=self._precedence):

@@ -26,13 +26,27 @@ class MemoryRunInputs:
         place = (run_input.flow_run_id, run_input.key)
         if place in self._tables.run_inputs:
             raise errors.AlreadyExists("run input", run_input.key)
+        self._tables.deleted_run_inputs.remove(place)
         stored = dataclasses.replace(run_input, place=self._tables.take_number("run_inputs"))
         self._tables.run_inputs[place] = stored
         self._tables.topics.add(kind.topic(run_input.flow_run_id))
         return stored
 
     def delete(self, flow_run_id: str, key: str) -> bool:
-        return self._tables.run_inputs.remove((flow_run_id, key))
+        found = self._tables.run_inputs.get((flow_run_id, key))
+        if found is None:
+            return False
+        self._tables.run_inputs.remove((flow_run_id, key))
+        deleted = self._tables.deleted_run_inputs
+        deleted[flow_run_id, key] = dataclasses.replace(found, value="")
+        of_run = [one for one in deleted if one.flow_run_id == flow_run_id]
+        of_run.sort(key=lambda one: one.place, reverse=True)
+        for one in of_run[kind.DELETED_MAX :]:
+            deleted.remove((flow_run_id, one.key))
+        return True
+
+    def get_deleted(self, flow_run_id: str, key: str) -> RunInput | None:
+        return self._tables.deleted_run_inputs.get((flow_run_id, key))
 
     def list(self, where: RunInputFilter, page: PageRequest) -> Page[RunInput]:
         fitting = [

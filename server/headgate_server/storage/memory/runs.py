@@ -253,6 +253,26 @@ class MemoryTaskRuns:
         ]
         return paging.cut_page(calls, lambda call: (call.task_run_id,), page)
 
+    def insert(self, task_run: TaskRun) -> int:
+        if task_run.id in self._tables.task_runs:
+            raise errors.AlreadyExists("task run", task_run.id)
+        return self.save([task_run])
+
+    def update(self, task_run: TaskRun) -> None:
+        stored = self._tables.task_runs.get(task_run.id)
+        if stored is not None:
+            self._tables.task_runs[stored.id] = dataclasses.replace(
+                stored, name=task_run.name, tags=task_run.tags
+            )
+
+    def delete(self, task_run: TaskRun) -> None:
+        tables = self._tables
+        tables.task_runs.remove(task_run.id)
+        for line in [line for line in tables.journal if line.run_id == task_run.id]:
+            tables.journal.remove(line.revision)
+        for record in [log for log in tables.logs if log.task_run_id == task_run.id]:
+            tables.logs.remove(record.id)
+
     def save(self, task_runs: Sequence[TaskRun]) -> int:
         for run in task_runs:
             flow_run = self._tables.flow_runs[run.flow_run_id]

@@ -16,6 +16,7 @@ from headgate_server.storage.interface import Transaction
 from headgate_server.storage.memory.artifacts import MemoryArtifacts
 from headgate_server.storage.memory.blocks import MemoryBlocks
 from headgate_server.storage.memory.concurrency import MemoryConcurrencyLimits
+from headgate_server.storage.memory.configuration import MemoryConfiguration
 from headgate_server.storage.memory.events import MemoryEvents
 from headgate_server.storage.memory.flows import MemoryDeployments, MemoryFlows
 from headgate_server.storage.memory.leases import MemoryLeases
@@ -57,6 +58,7 @@ class MemoryTransaction:
         self.logs = MemoryLogs(tables)
         self.run_inputs = MemoryRunInputs(tables)
         self.variables = MemoryVariables(tables, now)
+        self.configuration = MemoryConfiguration(tables)
         self.artifacts = MemoryArtifacts(tables, now)
         self.events = MemoryEvents(tables, now)
         self.blocks = MemoryBlocks(tables)

@@ -87,7 +87,9 @@ class Tables:
         self.block_documents: Table[str, StoredBlockDocument] = Table(undo)
         self.encryption_keys: Table[str, str] = Table(undo)
         self.run_inputs: Table[tuple[str, str], RunInput] = Table(undo)
+        self.deleted_run_inputs: Table[tuple[str, str], RunInput] = Table(undo)
         self.variables: Table[str, Variable] = Table(undo)
+        self.configuration: Table[str, str] = Table(undo)
         self.concurrency_limits: Table[str, StoredLimit] = Table(undo)
         self.slot_claims: Table[tuple[str, str], Claim] = Table(undo)
         self.artifacts: Table[str, Artifact] = Table(undo)
@@ -186,6 +188,9 @@ class Tables:
         for run_input in self.run_inputs:
             if run_input.flow_run_id == flow_run_id:
                 self.run_inputs.remove((flow_run_id, run_input.key))
+        for run_input in self.deleted_run_inputs:
+            if run_input.flow_run_id == flow_run_id:
+                self.deleted_run_inputs.remove((flow_run_id, run_input.key))
         for artifact in self.artifacts:
             if artifact.flow_run_id == flow_run_id:
                 self.delete_artifact(artifact.id)

@@ -160,7 +160,8 @@ class SqlFlowRuns:
         self, where: FlowRunFilter, order: FlowRunOrder, page: PageRequest
     ) -> Page[runs.FlowRun]:
         types = where.state_types
-        query = SELECT_FLOW_RUN.where(*self._conditions(dataclasses.replace(where, state_types=())))
+        indexed = dataclasses.replace(where, state_types=(), name_contains="")
+        query = SELECT_FLOW_RUN.where(*self._conditions(indexed))
         if order is FlowRunOrder.ID_DESC:
             key = [_RUNS.c.id]
         else:
@@ -175,6 +176,7 @@ class SqlFlowRuns:
             descending=descending,
             any_of=[_RUNS.c.state_type == type.value for type in dict.fromkeys(types)],
             heavy=True,
+            searched=paging.searched(_RUNS.c.name, where.name_contains),
         )
 
     def count(self, where: FlowRunFilter) -> Sequence[runs.StateCount]:

@@ -123,6 +123,19 @@ class SqlLeases:
             if not work_pool_name or work_pool_name in json_text.load_texts(row.work_pool_names)
         ]
 
+    def list_served(self, work_pool_name: str, *, besides: str) -> Sequence[tuple[str, ...]]:
+        query = sa.select(_SESSIONS.c.work_pool_names, _SESSIONS.c.work_queue_names).where(
+            _SESSIONS.c.kind == SessionKind.RUNNER.value,
+            _SESSIONS.c.expire_time > self._work.now(),
+            _SESSIONS.c.id != besides,
+        )
+        served = {
+            json_text.load_texts(row.work_queue_names)
+            for row in self._work.execute(query.distinct())
+            if work_pool_name in json_text.load_texts(row.work_pool_names)
+        }
+        return sorted(served)
+
     def grant(self, session: Session, *, count: int, offer_ttl_seconds: float) -> Sequence[Grant]:
         return granting.grant(
             self._work, session, count=count, offer_expire_time=self._after(offer_ttl_seconds)

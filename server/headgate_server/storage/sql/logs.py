@@ -51,8 +51,6 @@ class SqlLogs:
             query = query.where(_LOGS.c.timestamp >= where.logged_after)
         if where.logged_before is not None:
             query = query.where(_LOGS.c.timestamp < where.logged_before)
-        if where.message_contains:
-            query = query.where(paging.name_contains(_LOGS.c.message, where.message_contains))
         return paging.fetch_page(
             self._work,
             query,
@@ -61,4 +59,5 @@ class SqlLogs:
             rows.log_record,
             descending=descending,
             heavy=True,
+            searched=paging.searched(_LOGS.c.message, where.message_contains),
         )

@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 #: Behind every text that begins with what stands before it.
 _LAST_CHARACTER = "\U0010ffff"
+#: So many rows are looked at for a page of what a text is searched in: no index leads to it, and
+#: where it is rare a page must not take the longer the more there is.
+SEARCHED_MAX = 20_000
 #: Of a list of heavy items so many are read before it is known how heavy they are.
 _SLICE = 8
 
@@ -29,6 +32,7 @@ def fetch_page(
     descending: bool = False,
     any_of: Sequence[sa.ColumnElement[bool]] = (),
     heavy: bool = False,
+    searched: Sequence[sa.ColumnElement[bool]] = (),
 ) -> Page[T]:
     """Run a statement page by page.
 
@@ -43,7 +47,14 @@ def fetch_page(
             by itself: every answer then comes in order from an index, where a database
             asked for all of them would have to sort all that fits.
         heavy: Whether items may have much text. Then a page may be shorter than was asked for.
+        searched: Conditions that no index answers. Then, too, a page may be shorter, or empty.
     """
+    end: Cursor | None = None
+    if searched:
+        end = _end_of_search(work, statement, key, request, any_of, descending=descending)
+        statement = statement.where(*searched)
+        if end is not None:
+            statement = statement.where(_until(key, end, descending=descending))
     ordered = statement.order_by(*(column.desc() if descending else column for column in key))
 
     def read(after: Cursor | None, limit: int, *conditions: sa.ColumnElement[bool]) -> list[Row]:
@@ -62,8 +73,28 @@ def fetch_page(
     if len(any_of) > 1:
         found.sort(key=lambda row: _key_of(row, key), reverse=descending)
     rows = found[: min(request.size, _fitting(found)) if heavy else request.size]
-    following = _key_of(rows[-1], key) if len(found) > len(rows) and rows else None
+    following = _key_of(rows[-1], key) if len(found) > len(rows) and rows else end
     return Page(items=[decode(row) for row in rows], next=following)
+
+
+def _end_of_search(
+    work: Work,
+    statement: sa.Select[Any],
+    key: Sequence[sa.ColumnElement[Any]],
+    request: PageRequest,
+    any_of: Sequence[sa.ColumnElement[bool]],
+    *,
+    descending: bool,
+) -> Cursor | None:
+    """Return the last place that is looked at for a page; None: all that is left is."""
+    query = statement.with_only_columns(*key)
+    query = query.order_by(*(column.desc() if descending else column for column in key))
+    if len(any_of) == 1:  # all of several would have to be sorted first
+        query = query.where(any_of[0])
+    if request.after is not None:
+        query = query.where(_behind(key, request.after, descending=descending))
+    row = work.execute(query.offset(SEARCHED_MAX).limit(1)).first()
+    return None if row is None else tuple(row)
 
 
 def _read_in_slices(
@@ -107,15 +138,31 @@ def _key_of(row: Row, key: Sequence[sa.ColumnElement[Any]]) -> Cursor:
     return tuple(columns[column] for column in key)
 
 
+def _until(
+    key: Sequence[sa.ColumnElement[Any]], end: Cursor, *, descending: bool
+) -> sa.ColumnElement[bool]:
+    """Return the condition that a key is not behind another one."""
+    place = _place(key, end)
+    return _joined(key) >= place if descending else _joined(key) <= place
+
+
 def _behind(
     key: Sequence[sa.ColumnElement[Any]], after: Cursor, *, descending: bool
 ) -> sa.ColumnElement[bool]:
+    place = _place(key, after)
+    return _joined(key) < place if descending else _joined(key) > place
+
+
+def _joined(key: Sequence[sa.ColumnElement[Any]]) -> sa.ColumnElement[Any]:
+    return key[0] if len(key) == 1 else sa.tuple_(*key)
+
+
+def _place(key: Sequence[sa.ColumnElement[Any]], cursor: Cursor) -> Any:
     if len(key) == 1:
-        return key[0] < after[0] if descending else key[0] > after[0]
-    place = sa.tuple_(
-        *(sa.literal(value, column.type) for column, value in zip(key, after, strict=True))
+        return cursor[0]
+    return sa.tuple_(
+        *(sa.literal(value, column.type) for column, value in zip(key, cursor, strict=True))
     )
-    return sa.tuple_(*key) < place if descending else sa.tuple_(*key) > place
 
 
 def has_tags(
@@ -149,3 +196,8 @@ def starts_with(column: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement[
 def name_contains(column: sa.ColumnElement[str], part: str) -> sa.ColumnElement[bool]:
     """Return the condition that a column contains a text; upper and lower case of ASCII alike."""
     return sa.func.lower(column).contains(part.lower(), autoescape=True)
+
+
+def searched(column: sa.ColumnElement[str], part: str) -> list[sa.ColumnElement[bool]]:
+    """Return what ``fetch_page`` is told where a text is searched for; empty: none is."""
+    return [name_contains(column, part)] if part else []

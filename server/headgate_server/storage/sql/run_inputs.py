@@ -19,7 +19,8 @@ from headgate_server.storage.sql.work import Work
 
 #: Places are those of the database's own counter: writers take turns (see ``work.py``), so they
 #: grow in the order of commits. AUTOINCREMENT, or SQLite would give the last one again after it
-#: was deleted, and whoever waits behind it would miss what comes.
+#: was deleted, and whoever waits behind it would miss what comes. A row without value, which is no
+#: JSON text, is that of an input that was deleted: it remembers the request that had made it.
 run_inputs = sa.Table(
     "run_inputs",
     METADATA,
@@ -45,8 +46,16 @@ class SqlRunInputs:
         self._work = work
 
     def get(self, flow_run_id: str, key: str) -> RunInput | None:
+        return self._one(flow_run_id, key, _COLUMNS.value != "")
+
+    def get_deleted(self, flow_run_id: str, key: str) -> RunInput | None:
+        return self._one(flow_run_id, key, _COLUMNS.value == "")
+
+    def _one(
+        self, flow_run_id: str, key: str, condition: sa.ColumnElement[bool]
+    ) -> RunInput | None:
         query = sa.select(run_inputs).where(
-            _COLUMNS.flow_run_id == flow_run_id, _COLUMNS.key == key
+            _COLUMNS.flow_run_id == flow_run_id, _COLUMNS.key == key, condition
         )
         row = self._work.execute(query).first()
         return None if row is None else _read(row)
@@ -54,6 +63,10 @@ class SqlRunInputs:
     def insert(self, run_input: RunInput) -> RunInput:
         if self.get(run_input.flow_run_id, run_input.key) is not None:
             raise errors.AlreadyExists("run input", run_input.key)
+        forget = sa.delete(run_inputs).where(
+            _COLUMNS.flow_run_id == run_input.flow_run_id, _COLUMNS.key == run_input.key
+        )
+        self._work.execute(forget)
         values = {
             "id": run_input.id,
             "flow_run_id": run_input.flow_run_id,
@@ -68,14 +81,31 @@ class SqlRunInputs:
         return dataclasses.replace(run_input, place=place)
 
     def delete(self, flow_run_id: str, key: str) -> bool:
-        statement = sa.delete(run_inputs).where(
-            _COLUMNS.flow_run_id == flow_run_id, _COLUMNS.key == key
+        statement = (
+            sa.update(run_inputs)
+            .where(_COLUMNS.flow_run_id == flow_run_id, _COLUMNS.key == key, _COLUMNS.value != "")
+            .values(value="")
         )
-        return self._work.execute(statement).rowcount > 0
+        if self._work.execute(statement).rowcount == 0:
+            return False
+        deleted = sa.and_(_COLUMNS.flow_run_id == flow_run_id, _COLUMNS.value == "")
+        query = (
+            sa.select(_COLUMNS.place)
+            .where(deleted)
+            .order_by(_COLUMNS.place.desc())
+            .offset(kind.DELETED_MAX)
+            .limit(1)
+        )
+        oldest = self._work.execute(query).scalar()
+        if oldest is not None:
+            self._work.execute(sa.delete(run_inputs).where(deleted, _COLUMNS.place <= oldest))
+        return True
 
     def list(self, where: RunInputFilter, page: PageRequest) -> Page[RunInput]:
         query = sa.select(run_inputs).where(
-            _COLUMNS.flow_run_id == where.flow_run_id, _COLUMNS.place > where.after_place
+            _COLUMNS.flow_run_id == where.flow_run_id,
+            _COLUMNS.place > where.after_place,
+            _COLUMNS.value != "",
         )
         if where.key_prefix:
             query = query.where(paging.starts_with(_COLUMNS.key, where.key_prefix))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from headgate._version import __version__
 from headgate.core import errors
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 #: The newest revision. Known without loading Alembic, which a server whose database is up
 #: to date need not wait for.
-HEAD = "0005"
+HEAD = "0006"
 
 #: PostgreSQL: the advisory lock that lets one replica migrate at a time.
 _MIGRATION_LOCK = 0x68656164676174
@@ -44,14 +45,24 @@ def current(connection: sa.Connection) -> str | None:
 
 
 def upgrade(connection: sa.Connection, revision: str = "head") -> None:
-    """Bring the schema up to a revision, all of it or nothing."""
+    """Bring the schema up to a revision, all of it or nothing.
+
+    Raises:
+        FailedPrecondition: A newer version of Headgate has made it.
+    """
+    _refuse_newer(current(connection))
     from alembic import command  # it takes long to load
 
     command.upgrade(_config(connection), revision)
 
 
 def downgrade(connection: sa.Connection, revision: str) -> None:
-    """Take the schema back to a revision; ``base`` removes all tables."""
+    """Take the schema back to a revision; ``base`` removes all tables.
+
+    Raises:
+        FailedPrecondition: A newer version of Headgate has made it.
+    """
+    _refuse_newer(current(connection))
     from alembic import command  # it takes long to load
 
     command.downgrade(_config(connection), revision)
@@ -77,12 +88,13 @@ def prepare(connection: sa.Connection, *, migrate: bool) -> None:
     """Make sure that the schema is the newest.
 
     Raises:
-        FailedPrecondition: It is not, and ``migrate`` is false.
+        FailedPrecondition: It is not, and ``migrate`` is false; or it is newer.
     """
     with transaction(connection):
         found = current(connection)
         if found == HEAD:
             return
+        _refuse_newer(found)
         if not migrate:
             raise errors.FailedPrecondition(
                 f"The database schema is at revision {found or 'none'}, this server needs "
@@ -90,6 +102,16 @@ def prepare(connection: sa.Connection, *, migrate: bool) -> None:
                 "database",
             )
         upgrade(connection)
+
+
+def _refuse_newer(found: str | None) -> None:
+    if found is not None and found > HEAD:  # revisions are numbers of four digits
+        raise errors.FailedPrecondition(
+            f"The database schema is at revision {found}, of a newer version of Headgate: this "
+            f"one ({__version__}) knows them up to {HEAD}. Install the newer version, or name "
+            "another database with --database-url or HEADGATE_SERVER_DATABASE_URL.",
+            "database",
+        )
 
 
 def _config(connection: sa.Connection) -> Config:

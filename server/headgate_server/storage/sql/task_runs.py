@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from headgate.core import runs, states
+from headgate.core import errors, runs, states
 from headgate_server.storage.records import Page, PageRequest, TaskRunFilter
-from headgate_server.storage.sql import append, journal, paging, rows, tables
-from headgate_server.storage.sql.work import Work
+from headgate_server.storage.sql import append, journal, json_text, paging, rows, tables
+from headgate_server.storage.sql.work import Work, storable
 
 _RUNS = tables.task_runs
 
@@ -77,9 +78,15 @@ class SqlTaskRuns:
     def list(
         self, where: TaskRunFilter, page: PageRequest, *, descending: bool = False
     ) -> Page[runs.TaskRun]:
-        query = _SELECT.where(*self._conditions(where))
+        indexed = dataclasses.replace(where, name_contains="")
         return paging.fetch_page(
-            self._work, query, [_RUNS.c.id], page, rows.task_run, descending=descending
+            self._work,
+            _SELECT.where(*self._conditions(indexed)),
+            [_RUNS.c.id],
+            page,
+            rows.task_run,
+            descending=descending,
+            searched=paging.searched(_RUNS.c.name, where.name_contains),
         )
 
     def count(self, where: TaskRunFilter) -> Sequence[runs.StateCount]:
@@ -117,6 +124,37 @@ class SqlTaskRuns:
         if task_run_ids:
             query = query.where(_RUNS.c.id.in_(task_run_ids)).add_columns(*_STATE)
         return paging.fetch_page(self._work, query, [_RUNS.c.id], page, rows.recorded_call)
+
+    def insert(self, task_run: runs.TaskRun) -> int:
+        if self.get(task_run.id) is not None:
+            raise errors.AlreadyExists("task run", task_run.id)
+        revision = self._work.record(
+            [(task_run.flow_run_id, task_run.id, task_run.name, task_run.state)]
+        )
+        self._work.insert(_RUNS, [append.task_run_row(task_run, revision)])
+        return revision
+
+    def update(self, task_run: runs.TaskRun) -> None:
+        self._work.execute(
+            sa.update(_RUNS).where(_RUNS.c.id == task_run.id),
+            {
+                "name": storable(task_run.name),
+                "tags": json_text.dump_texts(task_run.tags),
+            },
+        )
+
+    def delete(self, task_run: runs.TaskRun) -> None:
+        logs = tables.logs.c
+        for table, conditions in (
+            (_RUNS, [_RUNS.c.id == task_run.id]),
+            # The index begins with the flow run.
+            (
+                _LINES,
+                [_LINES.c.flow_run_id == task_run.flow_run_id, _LINES.c.run_id == task_run.id],
+            ),
+            (tables.logs, [logs.task_run_id == task_run.id]),
+        ):
+            self._work.execute(sa.delete(table).where(*conditions))
 
     def save(self, task_runs: Sequence[runs.TaskRun]) -> int:
         if not task_runs:

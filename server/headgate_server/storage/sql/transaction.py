@@ -7,6 +7,7 @@ from datetime import datetime
 from headgate_server.storage.sql.artifacts import SqlArtifacts
 from headgate_server.storage.sql.blocks import SqlBlocks
 from headgate_server.storage.sql.concurrency import SqlConcurrencyLimits
+from headgate_server.storage.sql.configuration import SqlConfiguration
 from headgate_server.storage.sql.deployments import SqlDeployments
 from headgate_server.storage.sql.events import SqlEvents
 from headgate_server.storage.sql.flow_runs import SqlFlowRuns
@@ -36,6 +37,7 @@ class SqlTransaction:
         self.logs = SqlLogs(work)
         self.run_inputs = SqlRunInputs(work)
         self.variables = SqlVariables(work)
+        self.configuration = SqlConfiguration(work)
         self.artifacts = SqlArtifacts(work)
         self.events = SqlEvents(work)
         self.blocks = SqlBlocks(work)

@@ -299,6 +299,37 @@ async def test_a_rate_limit_gives_slots_as_they_decay(world: World, clock: Manua
     assert (await world.slots.acquire(request(**rate))).acquired
 
 
+async def test_a_repeated_request_takes_a_rate_once_for_a_minute(world: World, clock: ManualClock):
+    await world.limit(limit=10, slot_decay_per_second=0.01)
+    asked = request(mode=SlotMode.RATE_LIMIT)
+    for _ in range(3):  # the answer is lost, and the client asks again
+        assert await world.slots.acquire(asked) == SlotAnswer(acquired=True)
+        clock.advance(15)
+    assert await world.counted() == (1, 0)
+    assert (await world.limits.list_leases("db", PAGE, include_waiting=True)).items == []
+    with pytest.raises(errors.NotFound):
+        await world.slots.renew(asked.id)
+    clock.advance(20)
+    await world.line.tidy()
+    assert await world.slots.acquire(asked) == SlotAnswer(acquired=True)
+    assert await world.counted() == (2, 0)
+
+
+async def test_a_rate_that_was_given_in_line_is_not_taken_again(
+    world: World, clock: ManualClock, answers: Answers
+):
+    await world.limit(slot_decay_per_second=0.1)
+    rate = {"mode": SlotMode.RATE_LIMIT}
+    await world.slots.acquire(request(**rate))
+    mine = ids.new_id()
+    await answers.ask("mine", **rate, id=mine)
+    clock.advance(10)
+    await world.storage.write(lambda tx: tx.concurrency_limits.wake())
+    assert await answers.next() == ("mine", SlotAnswer(acquired=True))
+    assert await world.slots.acquire(request(**rate, id=mine)) == SlotAnswer(acquired=True)
+    assert await world.counted() == (1, 0)
+
+
 async def test_a_changed_decay_counts_from_the_change_on(world: World, clock: ManualClock):
     await world.limit(limit=10, slot_decay_per_second=1)
     await world.slots.acquire(request(slots=10, mode=SlotMode.RATE_LIMIT))

@@ -8,9 +8,13 @@ from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.memory import MemoryStorage
 from tests.contract.storage import builders
 
+CLOCK = ManualClock(builders.START)
 
-async def stored(*, runs: int = 0, auto_scheduled: bool = False, pool: bool = True) -> Storage:
-    storage = MemoryStorage(ManualClock(builders.START), ids.new_id)
+
+async def stored(
+    *, runs: int = 0, auto_scheduled: bool = False, pool: bool = True, clock: ManualClock = CLOCK
+) -> Storage:
+    storage = MemoryStorage(clock, ids.new_id)
     await storage.start()
 
     def insert(tx: Transaction) -> None:
@@ -60,3 +64,23 @@ async def test_a_run_asked_for_is_found_behind_those_of_a_schedule():
 
 async def test_a_run_that_no_runner_can_take_does_not_keep_it():
     assert not await (await stored(runs=1, pool=False)).read(usage.is_in_use)
+
+
+async def test_a_run_that_nobody_ever_takes_keeps_it_for_an_hour_only():
+    clock = ManualClock(builders.START)
+    storage = await stored(runs=1, clock=clock)
+    clock.advance(3_599)
+    assert await storage.read(usage.is_in_use)
+    clock.advance(2)
+    assert not await storage.read(usage.is_in_use)
+
+
+async def test_a_run_asked_for_in_days_does_not_keep_it_until_then():
+    storage = await stored()
+
+    def ask(tx: Transaction) -> None:
+        flow = tx.flows.ensure("etl", new_id=ids.new_id())
+        tx.flow_runs.insert(builders.ready_run(flow, due_seconds=86_400))
+
+    await storage.write(ask)
+    assert not await storage.read(usage.is_in_use)

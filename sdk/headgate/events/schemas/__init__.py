@@ -11,7 +11,8 @@ from pathlib import PurePath
 from typing import Any, Self, cast
 from uuid import UUID
 
-from headgate.core import errors, events, ids
+from headgate.core import errors, ids
+from headgate.core import events as core_events
 from headgate.core.clock import process_clock
 
 __all__ = ["Event", "RelatedResource", "Resource"]
@@ -35,26 +36,26 @@ class Resource(dict[str, str]):
         if not isinstance(labels, Mapping):
             raise _invalid("resource", f"{labels!r} is no dictionary of labels; use one.")
         super().__init__({str(key): str(value) for key, value in labels.items()})
-        if events.RESOURCE_ID not in self:
+        if core_events.RESOURCE_ID not in self:
             self._adopt()
-        self._require(events.RESOURCE_ID)
+        self._require(core_events.RESOURCE_ID)
 
     @property
     def id(self) -> str:
         """What tells it apart from all others."""
-        return self[events.RESOURCE_ID]
+        return self[core_events.RESOURCE_ID]
 
     @property
     def name(self) -> str | None:
         """What people call it."""
-        return self.get(events.RESOURCE_NAME)
+        return self.get(core_events.RESOURCE_NAME)
 
     def _adopt(self) -> None:
         found = [key for key in self if key.endswith(_ID_SUFFIX)]
         if len(found) != 1:
             return
         prefix = found[0].removesuffix("id")
-        for ours in (events.RESOURCE_ID, events.RESOURCE_NAME, events.RESOURCE_ROLE):
+        for ours in (core_events.RESOURCE_ID, core_events.RESOURCE_NAME, core_events.RESOURCE_ROLE):
             theirs = prefix + ours.rpartition(".")[2]
             if theirs in self:
                 self[ours] = self.pop(theirs)
@@ -75,12 +76,12 @@ class RelatedResource(Resource):
             InvalidArgument: There is no id or no role.
         """
         super().__init__(labels)
-        self._require(events.RESOURCE_ROLE)
+        self._require(core_events.RESOURCE_ROLE)
 
     @property
     def role(self) -> str:
         """In what capacity it is related."""
-        return self[events.RESOURCE_ROLE]
+        return self[core_events.RESOURCE_ROLE]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,13 +151,13 @@ class Event:
         found = self.resource_in_role.get(role)
         return None if found is None else found.get(rest)
 
-    def record(self) -> events.Event:
+    def record(self) -> core_events.Event:
         """Return it as it is sent.
 
         Raises:
             InvalidArgument: It is too large, or a part is wrong; the part is named.
         """
-        made = events.Event(
+        made = core_events.Event(
             id=self.id,
             name=self.event,
             occurred=self.occurred,
@@ -169,7 +170,7 @@ class Event:
         return made
 
     @classmethod
-    def of_record(cls, record: events.Event) -> Self:
+    def of_record(cls, record: core_events.Event) -> Self:
         """Make it of what was received."""
         return cls(
             event=record.name,
@@ -195,28 +196,28 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo is not None else moment.astimezone()
 
 
-def _check(event: events.Event) -> None:
+def _check(event: core_events.Event) -> None:
     """Refuse here what the server would refuse, while the caller is there to be told."""
     for field, value in (("id", event.id), ("follows", event.follows)):
         if value is not None and not ids.is_id(value):
             raise _invalid(field, f"{value!r} is no id; use UUID text in lower case.")
     if not isinstance(event.name, str):
         raise _invalid("event", f"{event.name!r} is no name; use a text.")
-    if not event.name.strip() or len(event.name) > events.NAME_CHARACTERS_MAX:
-        limit = events.NAME_CHARACTERS_MAX
+    if not event.name.strip() or len(event.name) > core_events.NAME_CHARACTERS_MAX:
+        limit = core_events.NAME_CHARACTERS_MAX
         raise _invalid("event", f"The name must have 1 to {limit} characters; shorten it.")
-    if len(event.related) > events.RELATED_MAX:
-        limit = events.RELATED_MAX
+    if len(event.related) > core_events.RELATED_MAX:
+        limit = core_events.RELATED_MAX
         raise _invalid("related", f"{len(event.related)} are too many; at most {limit} fit.")
     for labels in (event.resource, *event.related):
-        if len(labels) > events.LABELS_MAX:
-            limit = events.LABELS_MAX
+        if len(labels) > core_events.LABELS_MAX:
+            limit = core_events.LABELS_MAX
             raise _invalid("resource", f"{len(labels)} labels are too many; at most {limit} fit.")
-    if event.size_bytes > events.EVENT_BYTES_MAX:
+    if event.size_bytes > core_events.EVENT_BYTES_MAX:
         raise _invalid(
             "payload",
-            f"The event has {event.size_bytes} bytes, and {events.EVENT_BYTES_MAX} fit; store the "
-            "data elsewhere and send a reference.",
+            f"The event has {event.size_bytes} bytes, and {core_events.EVENT_BYTES_MAX} fit; "
+            "store the data elsewhere and send a reference.",
         )
 
 

@@ -1,0 +1,47 @@
+"""Running a task as a function call, for task runners and tests that were written so."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from headgate.tasks import Task
+
+__all__ = ["run_task", "run_task_async", "run_task_sync"]
+
+
+def run_task(
+    task: Task[..., Any],
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    wait_for: Iterable[Any] | None = None,
+    return_type: Literal["state", "result"] = "result",
+) -> Any:
+    """Run a task: ``task(**parameters)``, with what else the call takes.
+
+    Args:
+        task: The task.
+        parameters: Its arguments by name.
+        wait_for: Futures of runs that must have completed before.
+        return_type: Whether its result or its final state is returned.
+
+    Returns:
+        That; of a coroutine function a coroutine, to be awaited.
+    """
+    options: dict[str, Any] = {"return_state": return_type == "state"}
+    if wait_for is not None:
+        options["wait_for"] = wait_for
+    return task(**(parameters or {}), **options)
+
+
+def run_task_sync(task: Task[..., Any], **options: Any) -> Any:
+    """Run a task that is a plain function; see ``run_task``."""
+    return run_task(task, **options)
+
+
+async def run_task_async(task: Task[..., Any], **options: Any) -> Any:
+    """Run a task in a coroutine; see ``run_task``."""
+    result = run_task(task, **options)
+    return await result if inspect.isawaitable(result) else result
