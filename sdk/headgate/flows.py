@@ -78,7 +78,7 @@ if TYPE_CHECKING:
         result_storage: Any
         result_serializer: Serializer[Any] | str | None
         cache_result_in_memory: bool
-        durable: bool
+        durable: bool | None
 
 
 #: Options of which None says nothing in ``with_options``: those are 0 or [] where there is none.
@@ -144,7 +144,7 @@ class Flow(Generic[P, R]):
         result_storage: Any = None,
         result_serializer: Serializer[Any] | str | None = None,
         cache_result_in_memory: bool = True,
-        durable: bool = False,
+        durable: bool | None = None,
     ) -> None:
         """Make a flow of a function; see ``flow`` for the options.
 
@@ -186,7 +186,7 @@ class Flow(Generic[P, R]):
         self.cache_result_in_memory = _options.checked_flag(
             cache_result_in_memory, "cache_result_in_memory"
         )
-        self.durable = _options.checked_flag(durable, "durable")
+        self.durable = None if durable is None else _options.checked_flag(durable, "durable")
         self._use_function()
         self.__name__ = _name_of(fn)
         self.__qualname__ = getattr(fn, "__qualname__", self.__name__)
@@ -872,7 +872,8 @@ class FlowDecorator:
         - ``durable``: a run that is tried again, by its retries, by hand, or because its process
           was lost, goes on from its point of failure: tasks that have completed return what they
           returned, and are not called again. Each task returns when its result is committed, so
-          results must be fit to be pickled. Default: False.
+          results must be fit to be pickled. Default: as the calling flow is, else False; False
+          for a subflow that shall begin anew each time.
 
         Raises:
             OptionTypeError: An option does not fit.

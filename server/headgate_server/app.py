@@ -214,7 +214,14 @@ def _open(
 
     if not settings.database_url:
         homes.default_home().mkdir(parents=True, exist_ok=True, mode=0o700)
-    return open_storage(url, clock=clock, ids=new_id, migrate=settings.migrate_on_start, hold=hold)
+    return open_storage(
+        url,
+        clock=clock,
+        ids=new_id,
+        migrate=settings.migrate_on_start,
+        full_sync=settings.sqlite_full_sync,
+        hold=hold,
+    )
 
 
 def upgrade_database(settings: Settings, revision: str = "head") -> str | None:

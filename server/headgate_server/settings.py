@@ -32,6 +32,8 @@ class Settings(pydantic_settings.BaseSettings):
         embedded: Whether a run started the server for want of another. ``headgate server
             start`` takes over from such a one.
         migrate_on_start: Whether the schema is brought up to date.
+        sqlite_full_sync: Whether each commit to SQLite waits for the disk, so that it survives a
+            power cut and not only the death of any process. PostgreSQL has settings of its own.
         log_level: DEBUG, INFO, WARNING or ERROR.
         idle_timeout_seconds: End the server when nobody has used it for this long.
         lease_ttl_seconds: How long leases live without a heartbeat.
@@ -61,6 +63,7 @@ class Settings(pydantic_settings.BaseSettings):
     database_url: str = ""
     embedded: bool = False
     migrate_on_start: bool = True
+    sqlite_full_sync: bool = False
     log_level: str = pydantic.Field(default="INFO", pattern="(?i)^(debug|info|warning|error)$")
     idle_timeout_seconds: float | None = pydantic.Field(default=None, gt=0)
     lease_ttl_seconds: float = pydantic.Field(default=30, gt=0)

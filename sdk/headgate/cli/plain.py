@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from headgate import parameters
 from headgate.core import deployments
 from headgate.core.states import Payload
+from headgate.states import State
 
-#: Fields that map names to JSON texts, and fields that are one: their values are shown, not
-#: the texts.
+#: Fields that map names to JSON texts, if they were not read already, and fields that are a JSON
+#: text: their values are shown, not the texts.
 JSON_TEXTS = frozenset({"inputs", "job_variables", "parameters"})
 JSON_TEXT = frozenset({"base_job_template", "parameter_schema", "payload"})
 RULES = {
@@ -40,6 +42,9 @@ def of(value: Any) -> Any:
             return {str(key): of(item) for key, item in mapping.items()}
         case list() | tuple() | set() | frozenset():
             return [of(item) for item in cast("list[Any]", value)]
+        case State():
+            # Of a run that was read: it says what is stored, and has no result of its own.
+            return _record(value.record())
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return _record(value)
         case _:
@@ -67,7 +72,7 @@ def _record(record: Any) -> dict[str, Any]:
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
         if field.name in JSON_TEXTS:
-            shown[field.name] = {name: _value(text) for name, text in value.items()}
+            shown[field.name] = _values(value)
         elif field.name in JSON_TEXT:
             shown[field.name] = _value(value) if value else None
         elif type(value) in RULES:
@@ -75,6 +80,12 @@ def _record(record: Any) -> dict[str, Any]:
         else:
             shown[field.name] = of(value)
     return shown
+
+
+def _values(mapping: Mapping[str, Any]) -> Any:
+    if isinstance(mapping, parameters.Values):
+        return of(mapping)
+    return {name: _value(text) for name, text in mapping.items()}
 
 
 def _value(text: str) -> Any:

@@ -222,7 +222,7 @@ class RunnerDeployment:
             work_pool_name=work_pool_name,
             work_queue_name=work_queue_name,
             job_variables=_options.checked_mapping(job_variables, "job_variables"),
-            on_infrastructure_loss=_loss_policy(on_infrastructure_loss, durable=flow.durable),
+            on_infrastructure_loss=_loss_policy(on_infrastructure_loss, durable=bool(flow.durable)),
         )
 
     @classmethod

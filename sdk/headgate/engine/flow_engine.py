@@ -174,7 +174,7 @@ class FlowCall:
             log_prints=self._log_prints(),
         )
         self._context.inherit(self._parent)
-        if self._flow.durable:
+        if reattachment.is_durable(self._flow, self._parent):
             self._context.calls = durable.Calls(origin.flow_run.id)
 
     def _log_prints(self) -> bool:
@@ -354,7 +354,7 @@ class FlowCall:
     def _keeps_data(self) -> bool:
         """Say whether others may ask what the run returned, after its process is gone."""
         parent = self._parent
-        return self._flow.durable or (
+        return bool(self._flow.durable) or (
             parent is not None
             # It may run again, and does not call again what has completed.
             and (parent.calls is not None or parent.flow.retry_policy.max_retries > 0)

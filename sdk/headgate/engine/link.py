@@ -321,6 +321,8 @@ class Link:
                 outbox.accept_token(run.flow_run.fencing_token)
             outbox.resume(run.committed_seq, run.committed_log_seq)
             if not outbox.opened.done():
+                # What was sent under a former lease, and was refused, is acknowledged by nobody.
+                self._free_all(run.flow_run_id)
                 outbox.opened.set_result(run)
             if run.flow_run is not None:
                 outbox.on_control(frames.Reopened(run.flow_run_id, run.flow_run.state))
@@ -448,8 +450,7 @@ class Link:
             return
         outbox.fail(error)
         # What is on its way of it is not acknowledged any more.
-        self._free(outbox.flow_run_id, outboxes.NUMBER_MAX)
-        self._free("log:" + outbox.flow_run_id, outboxes.NUMBER_MAX)
+        self._free_all(outbox.flow_run_id)
         if outbox.is_closed:
             self._outboxes.pop(outbox.flow_run_id, None)
 
@@ -458,6 +459,10 @@ class Link:
         # Only where somebody waits for room: each needless turn of the loop costs every run.
         if freed and (self._ready or self._stopping):
             self._wake_event.set()
+
+    def _free_all(self, flow_run_id: str) -> None:
+        self._free(flow_run_id, outboxes.NUMBER_MAX)
+        self._free("log:" + flow_run_id, outboxes.NUMBER_MAX)
 
     # --- Sending ---
 

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from headgate.codec import session as frames
 from headgate.core import errors, runs, states
@@ -390,8 +390,7 @@ class Outbox:
         self._room.set()
 
     def _give_up_answers(self, error: errors.HeadgateError) -> None:
-        while self._answers:
-            _state_id, future = self._answers.popitem()
+        while (future := _take_any(self._answers)) is not None:
             if not future.done():
                 future.set_exception(error)
 
@@ -404,8 +403,7 @@ class Outbox:
 
     def _give_up_commits(self, error: errors.HeadgateError) -> None:
         for waiting in (self._commits, self._awaited):
-            while waiting:
-                _key, future = waiting.popitem()
+            while (future := _take_any(waiting)) is not None:
                 if self._detached:
                     _resolve(future)  # a fork records nothing, and its code goes on
                 elif not future.done():
@@ -420,6 +418,14 @@ class Outbox:
         if self._flushes and self.is_settled:
             while self._flushes:
                 _resolve(self._flushes.popleft())
+
+
+def _take_any(futures: dict[Any, Future[T]]) -> Future[T] | None:
+    """Take one of those who wait. The run and the link may both do so, when it has failed."""
+    try:
+        return futures.popitem()[1]
+    except KeyError:
+        return None
 
 
 def _resolve(future: Future[None]) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "Subflows",
     "find_earlier",
     "find_submitted",
+    "is_durable",
     "key_of",
     "result_of",
     "schedule_again",
@@ -40,6 +41,13 @@ __all__ = [
 LABEL = "headgate.call"
 
 _Entry = tuple[str, bool]
+
+
+def is_durable(flow: Flow[..., Any], parent: contexts.FlowRunContext | None) -> bool:
+    """Say whether a call of a flow is journaled: as the flow says, or else as who calls it is."""
+    if flow.durable is not None:
+        return flow.durable
+    return parent is not None and parent.calls is not None
 
 
 def key_of(flow: Flow[..., Any], parameters: Mapping[str, Any]) -> str:
@@ -132,11 +140,11 @@ def find_submitted(
     subflows = None if parent is None else parent.subflows
     if parent is None or subflows is None or not subflows.has_earlier:
         return None
-    run = yield from subflows.take(key_of(flow, parameters), resumes=flow.durable)
+    run = yield from subflows.take(key_of(flow, parameters), resumes=is_durable(flow, parent))
     if run is None:
         return None
     state = result_of(run, parent)
-    if state is not None or run.state.type is StateType.COMPLETED or not flow.durable:
+    if state is not None or run.state.type is StateType.COMPLETED or not is_durable(flow, parent):
         return state
     yield Wait(schedule_again(run))
     return run.id
@@ -164,14 +172,14 @@ def find_earlier(
     except errors.UpstreamTaskError:
         return None  # it is said where the run is there to be told of
     key = key_of(flow, resolve.with_values(parameters, upstream))
-    run = yield from subflows.take(key, resumes=flow.durable)
+    run = yield from subflows.take(key, resumes=is_durable(flow, parent))
     if run is None:
         return None
     state = result_of(run, parent)
     if state is not None:
         # Its id in the parent's story is that of the task run that stood for it.
         return state.copy(task_run_id=run.parent_task_run_id)
-    if run.state.type is StateType.COMPLETED or not flow.durable:
+    if run.state.type is StateType.COMPLETED or not is_durable(flow, parent):
         return None
     yield Wait(schedule_again(run))
     return (yield from Resumed.claim(flow, parent, run.id, tuple(upstream.run_ids)))

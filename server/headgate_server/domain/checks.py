@@ -80,7 +80,10 @@ class Checks:
                 self.add(f"{field}[{index}]", f"A tag has 1 to {NAME_CHARACTERS_MAX} characters.")
 
     def labels(self, field: str, labels: Mapping[str, str]) -> None:
-        """Labels must have keys, and no long values."""
+        """Labels must have keys, no long values, and all of them together not be too long."""
+        size = sum(len(key) + len(value) for key, value in labels.items())
+        if size > JSON_CHARACTERS_MAX:
+            self.add(field, f"{size} characters are too many; at most {JSON_CHARACTERS_MAX} fit.")
         for key, value in labels.items():
             path = f"{field}[{key!r}]"
             if not key or len(key) > NAME_CHARACTERS_MAX:
@@ -106,10 +109,13 @@ class Checks:
             self.add(field, f"{_quote(value)} is not a JSON text; a string needs its quotes.")
 
     def json_map(self, field: str, values: Mapping[str, str]) -> None:
-        """Every value must be a JSON text, all of them together not too long."""
+        """Every value must be a JSON text, all of them together not too long; nor their keys."""
         size = sum(len(value) for value in values.values())
         if size > JSON_CHARACTERS_MAX:
             self.add(field, f"{size} characters are too many; at most {JSON_CHARACTERS_MAX} fit.")
+        size = sum(len(key) for key in values)
+        if size > TEXT_CHARACTERS_MAX:
+            self.add(field, f"The keys have {size} characters; at most {TEXT_CHARACTERS_MAX} fit.")
         for key, value in values.items():
             if not is_json(value):
                 self.add(

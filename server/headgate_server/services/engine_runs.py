@@ -39,6 +39,7 @@ _log = logging.getLogger("headgate.server.engine")
 _DRAFT_ITEMS_MAX = 2_000
 _LOG_RECORDS_MAX = 2_000
 _TASK_RUN = RunKind.TASK_RUN
+_MOVES = (recording.TaskMove, frames.FlowRunMove)
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -237,6 +238,19 @@ class EngineRun:
         self._received_seq = step.seq = draft.seq_after
         step.size_bytes += share * len(items)
 
+    def leave(self) -> None:
+        """Write no more: the stream has ended, or has taken the run up anew.
+
+        What is left comes again. Else the answer to what is on its way would start the next write,
+        between what the next one reads of the run and what it writes; and its number would
+        be taken for an acknowledgement of items of a newer lease, which count from 1 again.
+        """
+        self.broken = True
+        self._exists.set()
+        self._drop_steps()
+        self._host.settled(len(self._log_records), sum(size for _, size in self._log_records))
+        self._log_records.clear()
+
     # --- What is written --------------------------------------------------------------------
 
     def _hand_over(self) -> bool:
@@ -339,6 +353,8 @@ class EngineRun:
 
     def _on_appended(self, draft: recording.Draft, appended: Appended) -> None:
         self._committed_seq = draft.seq_after
+        if self.broken:
+            return
         self._book.forget_ended(draft)
         if not self._answer_follows:
             self._host.send_ack(self.flow_run_id, draft.seq_after, appended.revision)
@@ -392,6 +408,10 @@ class EngineRun:
             if done <= 0:
                 msg = f"Flow run {self.flow_run_id} has lost items that were acknowledged."
                 raise errors.FailedPrecondition(msg, "flow run", self.flow_run_id)
+            if any(isinstance(item, _MOVES) and item.proposed for item in items[:done]):
+                # Its verdict went the way of that stream. Asked for anew, it is given again.
+                msg = f"Flow run {self.flow_run_id} has come further meanwhile; open it again."
+                raise errors.Unavailable(msg, retry_after_seconds=0.0)
             left = items[done:]
             self._drop_steps()
             self._book = recording.Book()
@@ -406,7 +426,7 @@ class EngineRun:
         self._flow_run = flow_run
         self.attachment.knows(flow_run.state)
         self._exists.set()
-        if not self._answer_follows:
+        if not (self._answer_follows or self.broken):
             self._host.send_ack(self.flow_run_id, seq, flow_run.revision)
 
     async def _move(self, seq: int, move: frames.FlowRunMove) -> None:
@@ -422,6 +442,8 @@ class EngineRun:
         self._committed_seq = seq
         self._flow_run = flow_run
         self._knows(flow_run.state)
+        if self.broken:
+            return
         if move.proposed:
             self._host.send(
                 frames.VerdictFrame(
@@ -496,7 +518,8 @@ class EngineRun:
                 # An older stream of the session was quicker.
                 records = records[done:]
                 self._committed_log_seq = min(before + done, self._received_log_seq)
-            self._host.send_log_ack(self.flow_run_id, self._committed_log_seq)
+            if not self.broken:
+                self._host.send_log_ack(self.flow_run_id, self._committed_log_seq)
         finally:
             self._host.settled(len(taken), sum(size for _, size in taken))
 
@@ -506,11 +529,7 @@ class EngineRun:
         """Refuse everything that still comes for the run, and say why, once."""
         if self.broken:
             return
-        self.broken = True
-        self._exists.set()
-        self._drop_steps()
-        self._host.settled(len(self._log_records), sum(size for _, size in self._log_records))
-        self._log_records.clear()
+        self.leave()
         self._host.send(frames.RunError(self.flow_run_id, error))
         self._host.run_ended(self)
 

@@ -230,7 +230,8 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
         session, settings = self._session, self._context.settings
         assert session is not None
         opened = [await self._open_run(cursor) for cursor in cursors]
-        self.outbox.put(
+        # Acknowledgements of a former lease come first: the items of this one count from 1 again.
+        self.outbox.put_behind(
             frames.Opened(
                 session_id=session.id,
                 resume_token=self._resume_token,
@@ -335,6 +336,7 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
     ) -> EngineRun:
         former = self._runs.get(attachment.flow_run_id)
         if former is not None:
+            former.leave()
             self._context.hub.detach(former.attachment)
         run = EngineRun(
             self._context,
@@ -351,6 +353,7 @@ class EngineStream(LiveStream[frames.Inbound, frames.Outbound]):
     def detach(self) -> None:
         """Let the hub forget the runs of a stream that has ended."""
         for run in self._runs.values():
+            run.leave()
             self._context.hub.detach(run.attachment)
 
     # --- What runs ask of their stream ------------------------------------------------------

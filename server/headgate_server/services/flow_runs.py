@@ -21,6 +21,8 @@ from headgate_server.storage.interface import Storage, Transaction
 from headgate_server.storage.records import FlowRunFilter, FlowRunOrder, Page, PageRequest
 
 INLINE_BYTES_MAX = 16 * 1024
+#: Keys of calls, caches and results, which are often hashes or paths.
+KEY_MAX = 4_096
 _CHANGEABLE = ("name", "tags", "labels", "priority", "retry_policy")
 #: Paused and Cancelling are what becomes of a run that somebody executes.
 _FIRST_STATES = frozenset(StateType) - {StateType.PAUSED, StateType.CANCELLING}
@@ -382,6 +384,11 @@ def check_state(checks: Checks, field: str, state: states.State) -> None:
     checks.text(f"{field}.message", state.message)
     checks.optional_id(f"{field}.details.transition_id", state.details.transition_id)
     checks.optional_id(f"{field}.details.child_flow_run_id", state.details.child_flow_run_id)
+    for part in ("cache_key", "call_key", "pause_key", "traceparent"):
+        checks.text(f"{field}.details.{part}", getattr(state.details, part) or "", KEY_MAX)
+    if state.data is not None:
+        checks.text(f"{field}.data.serializer", state.data.serializer, KEY_MAX)
+        checks.text(f"{field}.data.storage_key", state.data.storage_key or "", KEY_MAX)
     inline = state.data.inline if state.data else None
     if inline is not None and len(inline) > INLINE_BYTES_MAX:
         checks.add(

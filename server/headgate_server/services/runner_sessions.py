@@ -12,7 +12,7 @@ from headgate.core.deployments import Deployment
 from headgate.core.runs import FlowRun
 from headgate.core.states import StateType
 from headgate_server.domain import leasing
-from headgate_server.domain.checks import Checks
+from headgate_server.domain.checks import NAME_CHARACTERS_MAX, Checks
 from headgate_server.domain.leasing import Held, Outcome
 from headgate_server.services import lease_frames as frames
 from headgate_server.services.engine_frames import Cancel, GoAway
@@ -29,6 +29,8 @@ from headgate_server.storage.records import Grant, Lease, Session, SessionKind
 _SUSPECT_BEATS = 2
 #: So many beats in a row both sides may differ about what is held, while nothing is under way.
 _DIFFERING_BEATS_MAX = 3
+#: Streams remember them as long as they live.
+_FEATURES_MAX = 100
 #: A runner that missed so many beats is given nothing: its connection may be half open, and
 #: each run offered to it would wait in vain.
 _QUIET_BEATS = 3
@@ -468,6 +470,11 @@ def _check(hello: frames.Hello) -> None:
         checks.add("hello.slots", f"{hello.slots} is not between 1 and 100000.")
     if not hello.work_pool_names:
         checks.add("hello.work_pool_names", "A runner serves at least one work pool; name it.")
+    checks.text("hello.sdk", hello.sdk, NAME_CHARACTERS_MAX)
+    if len(hello.features) > _FEATURES_MAX:
+        checks.add("hello.features", f"At most {_FEATURES_MAX} features fit.")
+    elif any(len(feature) > NAME_CHARACTERS_MAX for feature in hello.features):
+        checks.add("hello.features", f"A feature has at most {NAME_CHARACTERS_MAX} characters.")
     checks.ids("hello.held", (held.flow_run_id for held in hello.held))
     checks.raise_any()
 

@@ -87,6 +87,12 @@ class Outbox(Generic[OutT]):
         self._latest[key] = frame
         self._filled.set()
 
+    def put_behind(self, frame: OutT) -> None:
+        """Send a frame behind those that a newer one would have replaced."""
+        self._frames.extend(self._latest.values())
+        self._latest.clear()
+        self.put(frame)
+
     def close(self) -> None:
         """Say that nothing more comes."""
         self._closed = True

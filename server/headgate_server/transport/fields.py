@@ -11,6 +11,13 @@ from headgate.core import errors
 
 Strings = Iterator[tuple[str, str]]
 
+#: How many values one field of a filter may list: databases limit the parameters of a statement.
+FILTER_VALUES_MAX = 5_000
+#: Every tag is a condition of its own, and databases limit how deep those nest.
+FILTER_TAGS_MAX = 200
+#: SQLite searches for no pattern of more than 50,000 bytes.
+FILTER_TEXT_MAX = 4_096
+
 
 def refuse_nul(request: Message) -> None:
     """Refuse texts with a NUL character, which not every database can store.
@@ -26,6 +33,33 @@ def refuse_nul(request: Message) -> None:
         for path, text in _strings(request, "")
         if "\x00" in text
     ]
+    if violations:
+        raise errors.InvalidArgument(violations)
+
+
+def refuse_long_filter(request: Message) -> None:
+    """Refuse filters that no database could answer, whatever service they are for.
+
+    Raises:
+        InvalidArgument: A field of the filter lists too much, or is too long; it is named.
+    """
+    if "filter" not in request.DESCRIPTOR.fields_by_name or not request.HasField("filter"):
+        return
+    violations: list[errors.Violation] = []
+    given: Message = getattr(request, "filter")  # noqa: B009 - generated; Message has no such field
+    for field, value in given.ListFields():
+        path = f"filter.{field.name}"
+        if isinstance(value, str):
+            if len(value) > FILTER_TEXT_MAX:
+                description = (
+                    f"The text has {len(value)} characters; at most {FILTER_TEXT_MAX} fit."
+                )
+                violations.append(errors.Violation(path, description))
+        elif isinstance(value, Sequence):
+            most = FILTER_TAGS_MAX if field.name.endswith("tags") else FILTER_VALUES_MAX
+            if len(value) > most:  # pyright: ignore[reportUnknownArgumentType]  # a repeated field of any kind
+                description = f"At most {most} fit; ask several times."
+                violations.append(errors.Violation(path, description))
     if violations:
         raise errors.InvalidArgument(violations)
 

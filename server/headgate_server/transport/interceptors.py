@@ -116,6 +116,7 @@ def _refuse_garbage(request: Any) -> None:
         )
     if isinstance(request, Message):
         fields.refuse_nul(request)
+        fields.refuse_long_filter(request)
 
 
 def _tolerant(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:

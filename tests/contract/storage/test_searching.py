@@ -113,3 +113,15 @@ async def test_log_lines_are_found_by_a_part_of_their_message(storage: Storage, 
     )
     wanted = ["error: a", "an ERROR"]
     assert [line.message for line in found] == (wanted[::-1] if descending else wanted)
+
+
+async def test_letters_beyond_ascii_are_found_as_they_are_written(storage: Storage):
+    flow = await builders.make_flow(storage)
+    made = await builders.store_run(storage, builders.flow_run(flow, name="ETL Été ÜBER 100%"))
+    for part in ("Été", "ÜBER", "etl Été", "ÜBER 100%"):
+        where = FlowRunFilter(name_contains=part)
+        found = await all_pages(
+            storage,
+            lambda tx, page, where=where: tx.flow_runs.list(where, FlowRunOrder.ID_DESC, page),
+        )
+        assert [run.id for run in found] == [made.id], part

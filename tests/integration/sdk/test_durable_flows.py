@@ -326,8 +326,11 @@ def test_a_completed_subflow_is_not_run_again_when_its_parent_is_tried_again(
     assert sorted(run.flow_name for run in children) == ["child", "child", "failing", "failing"]
 
 
-def test_a_durable_subflow_goes_on_when_its_parent_does(server: SyncHeadgateClient):
-    @flow(durable=True)
+@pytest.mark.parametrize("said", [True, None])
+def test_a_subflow_of_a_durable_flow_goes_on_when_its_parent_does(
+    server: SyncHeadgateClient, said: bool | None
+):
+    @flow(durable=said)
     def child(count: int) -> int:
         return fail_sometimes(sum(step(number) for number in range(count)))
 
@@ -341,6 +344,25 @@ def test_a_durable_subflow_goes_on_when_its_parent_does(server: SyncHeadgateClie
     assert called == [0, 1, ("passed", 10), 0, 1, 2, ("passed", 30)]
     children = server.read_flow_runs(parent_flow_run_id=failed.flow_run_id or "")
     assert sorted(run.run_count for run in children) == [1, 2]
+
+
+def test_a_subflow_that_says_it_is_not_durable_begins_anew(server: SyncHeadgateClient):
+    @flow(durable=False)
+    def child(count: int) -> int:
+        return fail_sometimes(sum(step(number) for number in range(count)))
+
+    @flow
+    def between(count: int) -> int:
+        return child(count)
+
+    @flow(durable=True)
+    def parent() -> int:
+        return step(7) + between(2)
+
+    failures[:] = [1]
+    failed = parent(return_state=True)
+    assert go_on(server, parent, failed).result() == 80
+    assert called == [7, 0, 1, 0, 1, ("passed", 10)]
 
 
 def test_a_run_that_others_cannot_execute_says_so(server: SyncHeadgateClient):

@@ -247,3 +247,43 @@ async def test_a_task_run_is_named_and_deleted(channel: aio.Channel):
         await stub.DeleteTaskRun(delete)
     with fails(grpc.StatusCode.NOT_FOUND, "NOT_FOUND"):
         await stub.GetTaskRun(task_run_service_pb2.GetTaskRunRequest(id=made.id))
+
+
+@pytest.mark.parametrize("field", ["cache_key", "call_key", "pause_key", "traceparent"])
+async def test_no_part_of_a_state_by_hand_is_endless(channel: aio.Channel, field: str):
+    long = "x" * 4_097
+    type = state_pb2.STATE_TYPE_COMPLETED
+    state = state_pb2.State(type=type)
+    setattr(state.details, field, long)
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
+    with fails(invalid, "INVALID_ARGUMENT", f"state.details.{field}"):
+        await make(channel, state=state)
+    for part in ("serializer", "storage_key"):
+        data = state_pb2.Payload()
+        setattr(data, part, long)
+        with fails(invalid, "INVALID_ARGUMENT", f"state.data.{part}"):
+            await make(channel, state=state_pb2.State(type=type, data=data))
+
+
+async def test_the_keys_of_parameters_and_all_labels_have_an_end(channel: aio.Channel):
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
+    with fails(invalid, "INVALID_ARGUMENT", "parameters"):
+        await make(channel, parameters={"x" * 600_000: "1"})
+    with fails(invalid, "INVALID_ARGUMENT", "labels"):
+        await make(channel, labels={str(n): "x" * 60_000 for n in range(10)})
+
+
+async def test_a_filter_that_no_database_could_answer_is_refused(channel: aio.Channel):
+    invalid, stub = grpc.StatusCode.INVALID_ARGUMENT, FlowRunServiceStub(channel)
+    given = pb.FlowRunFilter(
+        name_contains="x" * 4_097, ids=[ids.new_id()] * 5_001, tags=["a"] * 201
+    )
+    fields = ("filter.ids", "filter.name_contains", "filter.tags")
+    with fails(invalid, "INVALID_ARGUMENT", *fields):
+        await stub.ListFlowRuns(pb.ListFlowRunsRequest(filter=given))
+    with fails(invalid, "INVALID_ARGUMENT", *fields):
+        await stub.CountFlowRuns(pb.CountFlowRunsRequest(filter=given))
+    most = pb.FlowRunFilter(
+        name_contains="%" * 4_096, ids=[ids.new_id() for _ in range(5_000)], tags=["a"] * 200
+    )
+    assert not (await stub.ListFlowRuns(pb.ListFlowRunsRequest(filter=most))).flow_runs

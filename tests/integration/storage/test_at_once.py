@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
+import sqlalchemy as sa
 
 from headgate.core import ids
 from headgate.core.clock import ManualClock
@@ -118,6 +119,27 @@ async def test_the_event_loop_does_not_wait_for_a_lock_that_others_hold(
         intruder.execute("ROLLBACK")
         intruder.close()
     assert recorded == [False]
+
+
+async def test_where_patience_cannot_be_laid_aside_the_thread_finds_out_why(
+    storage: SqlStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = await steps_of(storage)
+    await steps.record()
+
+    be_patient = storage._database.be_patient
+    asked: list[bool] = []
+
+    def half_way(connection: sa.Connection, *, patient: bool) -> bool:
+        asked.append(patient)
+        if asked == [False]:
+            raise sqlite3.OperationalError("disk I/O error")
+        return be_patient(connection, patient=patient)
+
+    monkeypatch.setattr(storage._database, "be_patient", half_way)
+    # The thread must not take it that nothing has changed.
+    assert [await steps.record() for _ in range(2)] == [False, True]
+    assert asked == [False, True, False]
 
 
 async def test_a_disk_that_is_slow_is_left_to_the_thread_for_a_while(

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -11,9 +12,10 @@ import sqlalchemy as sa
 from headgate.core import errors, ids
 from headgate.core.clock import ManualClock, SystemClock
 from headgate.core.runs import FlowRun
-from headgate_server.storage.records import Appended, Commit, JournalFilter
+from headgate_server.storage.records import Appended, AppendRefused, Commit, JournalFilter
 from headgate_server.storage.sql import open_storage
-from headgate_server.storage.sql.announcements import CHANNEL, Presence
+from headgate_server.storage.sql.announcements import CHANNEL, Announcements, Presence
+from headgate_server.storage.sql.driver import Guard, Rows
 from headgate_server.storage.sql.storage import SqlStorage
 from tests.contract.storage import builders
 
@@ -91,10 +93,12 @@ async def test_a_replica_that_comes_hears_the_smallest_commits_of_one_that_was_a
     postgres_database_url: str,
 ) -> None:
     first = replica(postgres_database_url)
+    listening = Ear(first)
     await first.start()
     database: Any = first._database
     presence: Presence = database._presence
     assert presence.is_likely
+    await listening.wait_for(lambda commit: commit.ready and commit.logs)
     presence._until = 0.0  # as a while after the start, when nobody has said to be there
     run = await builders.engine_run(first)
     conninfo = sa.make_url(postgres_database_url).set(drivername="postgresql")
@@ -114,6 +118,32 @@ async def test_a_replica_that_comes_hears_the_smallest_commits_of_one_that_was_a
     appended = await first.append(builders.batch(run, [builders.task_run(run)], seq=1))
     assert isinstance(appended, Appended)
     await ear.wait_for(lambda commit: commit == Commit(revision=appended.revision))
+    await first.close()
+    await second.close()
+
+
+async def test_a_replica_that_cannot_listen_announces_its_smallest_commits_all_the_same(
+    postgres_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = replica(postgres_database_url)
+    ear = Ear(second)
+    await second.start()
+
+    def refused(self: Announcements) -> psycopg.Connection[Any]:
+        raise psycopg.OperationalError("no connection is left for a listener")
+
+    monkeypatch.setattr(Announcements, "_connect", refused)
+    clock = ManualClock()
+    first = open_storage(
+        postgres_database_url, clock=clock, ids=ids.new_id, use_database_clock=False
+    )
+    await first.start()
+    run = await builders.engine_run(first)
+    clock.advance(3_600)
+    appended = await first.append(builders.batch(run, [builders.task_run(run)]))
+    assert isinstance(appended, Appended)
+    await ear.wait_for(lambda commit: commit == Commit(revision=appended.revision))
+    monkeypatch.undo()
     await first.close()
     await second.close()
 
@@ -187,6 +217,82 @@ async def test_connections_that_were_cut_while_idle_are_not_noticed(
     assert await storage.read(lambda t: t.flow_runs.get(run.id)) is not None
     # Whoever listens is told that announcements may have been missed.
     await ear.wait_for(lambda commit: commit.ready and commit.logs)
+    await storage.close()
+
+
+async def test_a_commit_whose_answer_was_lost_is_not_refused_and_is_announced(
+    postgres_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = replica(postgres_database_url)
+    await storage.start()
+    run = await builders.engine_run(storage)
+    batch = builders.batch(run, [builders.task_run(run)])
+    ear = Ear(storage)
+    driver = storage._database.driver
+    commit_alone = driver.commit_alone
+
+    def cut_off(connection: sa.Connection, guard: Guard, rows: Rows) -> int | None:
+        monkeypatch.setattr(driver, "commit_alone", commit_alone)
+        assert commit_alone(connection, guard, rows) is not None
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(driver, "commit_alone", cut_off)
+    newest = run.revision + 1
+    assert await storage.append(batch) == Appended(revision=newest)
+    await ear.wait_for(lambda commit: commit == Commit(revision=newest))
+    # One that somebody else stored is refused still.
+    assert isinstance(await storage.append(batch), AppendRefused)
+    await storage.close()
+
+
+async def test_a_run_that_is_fenced_while_its_batch_waits_for_its_turn_takes_nothing(
+    postgres_database_url: str,
+) -> None:
+    storage = replica(postgres_database_url)
+    await storage.start()
+    run = await builders.engine_run(storage)
+    batch = builders.batch(run, [builders.task_run(run)])
+    outcomes: list[Appended | AppendRefused] = []
+
+    async def append() -> None:
+        outcomes.append(await storage.append(batch))
+
+    conninfo = sa.make_url(postgres_database_url).set(drivername="postgresql")
+    with psycopg.connect(conninfo.render_as_string(hide_password=False)) as other:
+        other.execute("SELECT FROM heads FOR UPDATE")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(append)
+            with anyio.fail_after(10):
+                while other.execute("SELECT FROM pg_locks WHERE NOT granted").fetchone() is None:
+                    await anyio.lowlevel.checkpoint()
+            other.execute("UPDATE flow_runs SET fencing_token = 2, committed_seq = 0")
+            other.commit()
+    assert outcomes == [AppendRefused(known=True, fencing_token=2, committed_seq=0)]
+    assert await storage.read(lambda t: t.task_runs.get(batch.new_task_runs[0].id)) is None
+    assert await storage.read(lambda t: len(t.journal.read(run.revision, JournalFilter(), 9))) == 0
+    # Who follows the journal does not stumble over numbers that were taken for nothing.
+    newer = await builders.engine_run(storage)
+    lines = await storage.read(lambda t: t.journal.read(run.revision, JournalFilter(), 9))
+    assert [line.revision for line in lines] == [newer.revision]
+    await storage.close()
+
+
+async def test_a_connection_whose_first_transaction_fails_commits_the_next(
+    postgres_database_url: str,
+) -> None:
+    """What was to be prepared behind a failure is not prepared, and must not be taken for it."""
+    storage = replica(postgres_database_url)
+    await storage.start()
+    run = await builders.engine_run(storage)
+    taken = builders.task_run(run)
+    await storage.append(builders.batch(run, [taken]))
+    administer(postgres_database_url, f"{CUT} AND application_name = 'headgate'")
+    many = [taken, *(builders.task_run(run) for _ in range(9))]  # too many for one statement
+    with pytest.raises(psycopg.errors.UniqueViolation, match="duplicate key"):
+        await storage.append(builders.batch(run, many, seq=1))
+    for seq in range(1, 41, 10):
+        many = [builders.task_run(run) for _ in range(10)]
+        assert isinstance(await storage.append(builders.batch(run, many, seq=seq)), Appended)
     await storage.close()
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from headgate.core import errors, ids
 from headgate.core.clock import ManualClock
+from headgate_server.app import App
+from headgate_server.settings import Settings
 from headgate_server.storage.interface import Transaction
 from headgate_server.storage.sql import maintenance, open_storage
 from headgate_server.storage.sql.storage import SqlStorage
@@ -153,3 +155,14 @@ async def test_a_commit_whose_answer_was_lost_is_not_carried_out_again(
     assert await storage.read(lambda t: t.flows.get_by_name("flow 1")) is not None
     assert await storage.write(lambda t: t.flows.ensure("b", new_id=ids.new_id()))
     await storage.close()
+
+
+@pytest.mark.parametrize(("full_sync", "synchronous"), [(False, 1), (True, 2)])
+def test_a_setting_makes_each_commit_wait_for_the_disk(
+    tmp_path: Path, full_sync: bool, synchronous: int
+) -> None:
+    url = f"sqlite:///{tmp_path}/headgate.db"
+    storage: Any = App(Settings(database_url=url, sqlite_full_sync=full_sync)).storage
+    with storage._database.connect_writer() as connection:
+        found = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+    assert found == synchronous  # as SQLite numbers NORMAL and FULL

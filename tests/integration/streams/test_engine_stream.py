@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from headgate.core.runs import RunKind, TaskRun
 from headgate.core.states import StateType, new_state
 from headgate_server.domain import recording
 from headgate_server.storage.records import (
+    Appended,
     AppendOutcome,
     Failed,
     JournalEntry,
@@ -378,15 +380,98 @@ async def test_what_an_older_stream_committed_meanwhile_is_passed_over(world: Wo
     assert len(states) == 2
 
 
-def _task_run(flow_run_id: str, id: str, world: World) -> TaskRun:
-    running = new_state(StateType.RUNNING, id=ids.new_id(), now=world.clock.now())
+async def test_a_verdict_that_an_older_stream_took_with_it_can_be_asked_for_again(
+    world: World,
+) -> None:
+    task_id = ids.new_id()
+    async with wire.engine(world.channel) as engine:
+        opened = await engine.open()
+        run_id = await engine.start_run()
+        items = [create_task(task_id, "PENDING"), propose("RUNNING", task_id)]
+        pending = _task_run(run_id, task_id, world, StateType.PENDING)
+        running = dataclasses.replace(
+            pending,
+            state=new_state(StateType.RUNNING, id=items[1].propose.state.id, now=world.clock.now()),
+        )
+        await world.storage.append(
+            RunAppend(
+                flow_run_id=run_id,
+                fencing_token=1,
+                seq_before=2,
+                seq_after=4,
+                new_task_runs=[running],
+                changed_task_runs=[],
+                entries=[
+                    JournalEntry(RunKind.TASK_RUN, task_id, "t", task.state)
+                    for task in (pending, running)
+                ],
+            )
+        )
+        await engine.batch(run_id, 3, items)
+        assert isinstance(await engine.end(), errors.Unavailable)
+    async with wire.engine(world.channel) as engine:
+        again = await engine.open(
+            session_id=opened.session_id, resume_token=opened.resume_token, runs=[cursor(run_id)]
+        )
+        assert again.runs[0].committed_seq == 4
+        await engine.batch(run_id, 5, items[1:])
+        verdict = await engine.expect("verdict")
+        assert (verdict.seq, verdict.verdict.kind) == (5, 1)
+
+
+async def test_what_a_stream_still_had_is_not_written_after_its_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[Callable[[AppendOutcome], None]] = []
+    async with wire.engine(world.channel) as engine:
+        await engine.open()
+        run_id = await engine.start_run()
+        monkeypatch.setattr(world.storage, "append_then", lambda _, then: held.append(then))
+        await engine.batch(run_id, 3, [create_task(ids.new_id())])
+        await engine.batch(run_id, 4, [create_task(ids.new_id())])
+        await engine.send(beat=wire.epb.Beat(seq=1))
+        await engine.expect("beat_ack")
+        [stream] = world.streams.connected._streams.values()
+        engine.cut()
+        await stream.ended.wait()
+    assert len(held) == 1
+    held[0](Appended(revision=1))
+    assert len(held) == 1
+
+
+async def test_a_late_commit_of_a_former_lease_acknowledges_nothing_of_the_next_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[Callable[[AppendOutcome], None]] = []
+    async with wire.engine(world.channel) as engine:
+        await engine.open()
+        run_id = await engine.start_run()
+        monkeypatch.setattr(world.storage, "append_then", lambda _, then: held.append(then))
+        await engine.batch(run_id, 3, [create_task(ids.new_id())])
+        await engine.send(beat=wire.epb.Beat(seq=1))
+        await engine.expect("beat_ack")
+        before = await world.flow_run(run_id)
+        after = dataclasses.replace(before, fencing_token=2)
+        await world.storage.write(lambda tx: tx.flow_runs.save(before, after))
+        await engine.expect("run_error")
+        await engine.send(open=wire.epb.Open(runs=[cursor(run_id, token=2)]))
+        assert (await engine.expect("opened")).runs[0].committed_seq == 0
+        held[0](Appended(revision=1))
+        await engine.send(beat=wire.epb.Beat(seq=2))
+        assert (await engine.next()).seq == 2
+
+
+def _task_run(
+    flow_run_id: str, id: str, world: World, type: StateType = StateType.RUNNING
+) -> TaskRun:
+    state = new_state(type, id=ids.new_id(), now=world.clock.now())
     return recording.created(
         id=id,
         name="t",
         flow_run_id=flow_run_id,
         task_key="t",
         dynamic_key="0",
-        state=running,
+        state=state,
     )
 
 

@@ -395,6 +395,21 @@ async def test_hello_is_checked(world: World) -> None:
     assert isinstance(error, errors.InvalidArgument)
     fields = {violation.field for violation in error.violations}
     assert fields == {"hello.instance_id", "hello.slots", "hello.work_pool_names"}
+    for features in (["x" * 256], [str(number) for number in range(101)]):
+        async with wire.runner(world.channel) as runner:
+            await runner.send(
+                hello=wire.lpb.Hello(
+                    name="r",
+                    instance_id=ids.new_id(),
+                    slots=1,
+                    work_pool_names=["default"],
+                    sdk="x" * 256,
+                    features=features,
+                )
+            )
+            error = await runner.end()
+        assert isinstance(error, errors.InvalidArgument)
+        assert {found.field for found in error.violations} == {"hello.sdk", "hello.features"}
 
 
 async def test_frames_out_of_place_end_the_stream(world: World) -> None:

@@ -203,6 +203,28 @@ def test_the_last_log_lines_of_a_lease_are_sent_before_the_run_is_taken_up_again
     assert server.logs["run"] == ["the last words"]
 
 
+def test_what_was_refused_of_a_former_lease_takes_no_room_from_the_next_one():
+    server = FakeSession(window_items=9)
+    link = Link(server.connect, name="test", connect_timeout_seconds=5.0)
+    link.start()
+    first = link.create_run("run")
+    first.propose(a_state()).result(5)
+    server.deaf = True
+    for _ in range(9):
+        first.record(report())
+    eventually(lambda: len(server.items["run"]) == 10)
+    server.deaf = False
+    again = link.claim_run("run")
+    again.opened.result(5)
+    server.say(frames.RunRefused("run", errors.LeaseFenced("run", 1, 2)))
+    server.items.clear()  # the items of the new lease count from 1
+    other = link.create_run("other")
+    for _ in range(10):
+        other.record(report())
+    other.flush().result(5)
+    link.stop(5.0)
+
+
 def test_a_run_that_was_fenced_meanwhile_is_told_on_resuming(link: Link, server: FakeSession):
     outbox = link.create_run("run")
     outbox.record(report())

@@ -1,6 +1,7 @@
 """Facts that somebody waits for until they are committed, and runs that a process takes."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from datetime import UTC, datetime
 
 import pytest
@@ -76,6 +77,17 @@ def test_who_waits_for_a_fact_hears_that_nothing_is_taken_any_more(link: Link, s
         done.result(5)
     with pytest.raises(errors.LeaseFenced):
         outbox.commit(fact()).result(5)
+
+
+def test_the_run_and_the_link_may_tell_those_who_wait_at_the_same_time(link: Link):
+    class EmptiedMeanwhile(dict[str, Future[None]]):
+        def popitem(self) -> tuple[str, Future[None]]:
+            self.clear()  # as the other thread does
+            return super().popitem()
+
+    outbox = link.create_run("run")
+    outbox._commits = EmptiedMeanwhile(id=Future())
+    outbox.fail(errors.LeaseFenced("run", 1, 2))
 
 
 def test_a_result_rides_along_with_a_fact(link: Link, server: FakeSession):

@@ -12,6 +12,11 @@ def test_an_announcement_carries_the_topics():
     assert announcements.decode(announcements.encode(Commit(), "one"), "one") is None
 
 
+def test_what_others_say_in_our_channel_is_no_announcement():
+    for text in ("x", "", "vacuum is done now", "one two three four five"):
+        assert announcements.decode(text, "one") is None
+
+
 def test_topics_that_do_not_fit_into_an_announcement_mean_all():
     commit = Commit(topics=frozenset(f"run-inputs/{number:036}" for number in range(200)))
     text = announcements.encode(commit, "one")

@@ -28,7 +28,9 @@ class _TaskRunOrder:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _TaskRunOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaskRunOrder.ValueType], _builtins.type):
+class _TaskRunOrderEnumTypeWrapper(
+    _enum_type_wrapper._EnumTypeWrapper[_TaskRunOrder.ValueType], _builtins.type
+):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TASK_RUN_ORDER_UNSPECIFIED: _TaskRunOrder.ValueType  # 0
     """Not set: ID_ASC."""
@@ -151,6 +153,8 @@ Global___GetTaskRunResponse: _TypeAlias = GetTaskRunResponse  # noqa: Y015
 class TaskRunFilter(_message.Message):
     """Which task runs. Fields that are set are joined by "and", values of one field
     by "or".
+    As in every filter, a field lists at most 5,000 values, of tags 200, and a text
+    has at most 4,096 characters; INVALID_ARGUMENT otherwise.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -175,7 +179,9 @@ class TaskRunFilter(_message.Message):
         """Of these flow runs, UUID text."""
 
     @_builtins.property
-    def state_types(self) -> _containers.RepeatedScalarFieldContainer[_state_pb2.StateType.ValueType]:
+    def state_types(
+        self,
+    ) -> _containers.RepeatedScalarFieldContainer[_state_pb2.StateType.ValueType]:
         """In a state of one of these types."""
 
     @_builtins.property
@@ -198,7 +204,20 @@ class TaskRunFilter(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_ids", b"flow_run_ids", "ids", b"ids", "name_contains", b"name_contains", "state_names", b"state_names", "state_types", b"state_types", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "flow_run_ids",
+        b"flow_run_ids",
+        "ids",
+        b"ids",
+        "name_contains",
+        b"name_contains",
+        "state_names",
+        b"state_names",
+        "state_types",
+        b"state_types",
+        "tags",
+        b"tags",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -236,7 +255,16 @@ class ListTaskRunsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order", b"order", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "filter",
+        b"filter",
+        "order",
+        b"order",
+        "page_size",
+        b"page_size",
+        "page_token",
+        b"page_token",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -264,7 +292,9 @@ class ListTaskRunsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "task_runs", b"task_runs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "next_page_token", b"next_page_token", "task_runs", b"task_runs"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -305,7 +335,9 @@ class CountTaskRunsResponse(_message.Message):
     total: _builtins.int
     """All of them."""
     @_builtins.property
-    def counts(self) -> _containers.RepeatedCompositeFieldContainer[_flow_run_service_pb2.StateCount]:
+    def counts(
+        self,
+    ) -> _containers.RepeatedCompositeFieldContainer[_flow_run_service_pb2.StateCount]:
         """By type and name of the state."""
 
     def __init__(
@@ -400,7 +432,16 @@ class RecordedCall(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_key", b"call_key", "dynamic_key", b"dynamic_key", "state", b"state", "task_run_id", b"task_run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "call_key",
+        b"call_key",
+        "dynamic_key",
+        b"dynamic_key",
+        "state",
+        b"state",
+        "task_run_id",
+        b"task_run_id",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -442,7 +483,16 @@ class ListRecordedCallsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "page_size", b"page_size", "page_token", b"page_token", "task_run_ids", b"task_run_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "flow_run_id",
+        b"flow_run_id",
+        "page_size",
+        b"page_size",
+        "page_token",
+        b"page_token",
+        "task_run_ids",
+        b"task_run_ids",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -470,7 +520,9 @@ class ListRecordedCallsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "calls", b"calls", "next_page_token", b"next_page_token"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -500,7 +552,9 @@ class SetTaskRunStateRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state", "task_run_id", b"task_run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "state", b"state", "task_run_id", b"task_run_id"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -558,9 +612,13 @@ class UpdateTaskRunRequest(_message.Message):
         task_run: _task_run_pb2.TaskRun | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run", "update_mask", b"update_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "task_run", b"task_run", "update_mask", b"update_mask"
+    ]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "task_run", b"task_run", "update_mask", b"update_mask"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

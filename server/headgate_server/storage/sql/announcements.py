@@ -7,6 +7,7 @@ its smallest commits to itself.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -53,17 +54,19 @@ def encode(commit: Commit, replica_id: str) -> str:
 
 
 def decode(text: str, replica_id: str) -> Commit | None:
-    """Read an announcement; None if it is one of our own."""
-    sender, revision, ready, logs, *topics = text.split(" ")
-    if sender == replica_id:
+    """Read an announcement; None if it is one of our own, or none at all: anybody may notify."""
+    try:
+        sender, revision, ready, logs, *topics = text.split(" ")
+        commit = Commit(
+            revision=int(revision), ready=ready == "1", logs=logs == "1", topics=frozenset(topics)
+        )
+    except ValueError:
         return None
-    return Commit(
-        revision=int(revision), ready=ready == "1", logs=logs == "1", topics=frozenset(topics)
-    )
+    return None if sender == replica_id else commit
 
 
 class Presence:
-    """Whether another replica may be there.
+    """Whether another replica may be there. Who does not listen cannot know that there is none.
 
     Args:
         monotonic: Tells seconds that only grow.
@@ -73,12 +76,22 @@ class Presence:
         self._monotonic = monotonic
         #: Who was heard, and until when they count as there.
         self._heard: dict[str, float] = {}
-        self._until = monotonic() + _ANSWER_SECONDS
+        self._until = math.inf
 
     @property
     def is_likely(self) -> bool:
         """Whether one was heard, or could have been."""
         return self._monotonic() < self._until
+
+    def listen(self) -> None:
+        """Note that from now on those who are there are heard."""
+        # Who has heard of us before says so when it is due; others answer at once.
+        patience = _PRESENT_SECONDS if self._heard else _ANSWER_SECONDS
+        self._until = self._monotonic() + patience
+
+    def lose(self) -> None:
+        """Note that nobody can be heard any more."""
+        self._until = math.inf
 
     def hear(self, replica_id: str) -> bool:
         """Note that one was heard; returns whether it is new to us, and so we may be to it."""
@@ -135,11 +148,13 @@ class Announcements:
             try:
                 with self._connect() as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
+                    self._presence.listen()
                     # Announcements may have been missed before.
                     self._look(connection)
                     wait = 0.1
                     self._hear(connection)
             except psycopg.Error:
+                self._presence.lose()
                 # Jitter, so that replicas do not come back all at the same moment.
                 self._stopping.wait(wait * random.uniform(0.5, 1.5))
                 wait = min(wait * 2, _RECONNECT_SECONDS_MAX)

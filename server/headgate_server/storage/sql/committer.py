@@ -20,7 +20,7 @@ from sqlalchemy import exc
 
 from headgate.core import errors
 from headgate_server.storage.interface import Transaction
-from headgate_server.storage.records import Appended, Commit, Failed, RunAppend
+from headgate_server.storage.records import Appended, AppendRefused, Commit, Failed, RunAppend
 from headgate_server.storage.sql import append
 from headgate_server.storage.sql.append import Outcome
 from headgate_server.storage.sql.database import Database
@@ -74,9 +74,15 @@ class Settled(NamedTuple):
 
 @dataclasses.dataclass(slots=True)
 class _Retry:
-    """Whether a group may be tried once more; it may, until its COMMIT was sent."""
+    """Whether a group may be tried once more; it may, until its COMMIT was sent.
+
+    Attributes:
+        left: Whether it may.
+        sent: A batch that was sent together with its COMMIT, and may be stored without an answer.
+    """
 
     left: bool = True
+    sent: RunAppend | None = None
 
 
 class Committer:
@@ -105,7 +111,7 @@ class Committer:
         #: Who has it may use the connection: the thread, or who writes at once.
         self._turn = threading.Lock()
         #: Whether transactions of the connection may wait, for locks and for the disk.
-        self._is_patient = True
+        self._is_patient: bool | None = True
         self._turns_at_once = _AT_ONCE_TURNS
         self._turns_of_thread = 0
         self._last_run_id = ""
@@ -138,10 +144,12 @@ class Committer:
             self._turn.release()
 
     def _write_impatiently(self, batch: RunAppend) -> tuple[Outcome, Commit] | None:
-        if self._connection is None or not self._be_patient(self._connection, patient=False):
+        if self._connection is None:
             return None
         started = self._stopwatch()
         try:
+            if not self._be_patient(self._connection, patient=False):
+                return None
             settled, commit = self._write([Command(_nobody, batch=batch)], _Retry())
         except Exception:  # it is undone; the thread finds out what it is, and what can be done
             return None
@@ -155,9 +163,9 @@ class Committer:
     def _be_patient(self, connection: sa.Connection, *, patient: bool) -> bool:
         if self._is_patient is patient:
             return True
+        before, self._is_patient = self._is_patient, None  # nobody knows, if this fails half-way
         changed = self._database.be_patient(connection, patient=patient)
-        if changed:
-            self._is_patient = patient
+        self._is_patient = patient if changed else before
         return changed
 
     def close(self) -> None:
@@ -223,7 +231,10 @@ class Committer:
             self._connection = self._database.connect_writer()
             self._is_patient = True
         connection, driver = self._connection, self._database.driver
-        if driver.commits_alone and (alone := self._write_alone(connection, group)) is not None:
+        if (
+            driver.commits_alone
+            and (alone := self._write_alone(connection, group, retry)) is not None
+        ):
             return alone
         try:
             appends = [command for command in group if command.batch]
@@ -231,6 +242,10 @@ class Committer:
             turn = driver.begin(connection, {batch.flow_run_id for batch in batches})
             work = Work(connection, now=lambda: turn.now, driver=driver, heads=turn.heads)
             rows, outcomes = append.fold(work, batches, turn.cursors)
+            if _is_stored(retry, group, outcomes):
+                driver.rollback(connection)
+                newest = turn.heads.journal
+                return [Settled(group[0], Appended(revision=newest))], Commit(revision=newest)
             settled = list(map(Settled, appends, outcomes))
             changes = [command for command in group if command.change]
             if changes:
@@ -245,7 +260,7 @@ class Committer:
         return settled, commit
 
     def _write_alone(
-        self, connection: sa.Connection, group: Sequence[Command]
+        self, connection: sa.Connection, group: Sequence[Command], retry: _Retry
     ) -> tuple[list[Settled], Commit] | None:
         """Write a group of one small batch the quickest way; None where that did nothing."""
         batch = group[0].batch
@@ -255,8 +270,12 @@ class Committer:
         if lines > _AT_ONCE_ROWS_MAX:
             return None
         guard = Guard(batch.flow_run_id, batch.fencing_token, batch.seq_before, batch.seq_after)
-        # If the connection breaks now it may be committed; tried again, the guard would tell.
-        before = self._database.driver.commit_alone(connection, guard, append.fold_alone(batch))
+        try:
+            before = self._database.driver.commit_alone(connection, guard, append.fold_alone(batch))
+        except Exception:
+            # If the connection broke it may be committed; tried again, the guard tells.
+            retry.sent = batch
+            raise
         if before is None:
             return None
         revision = before + lines
@@ -291,6 +310,21 @@ def _rows_of(batch: append.Batch) -> int:
     if isinstance(batch, RunAppend):
         return 1 + len(batch.entries) + len(batch.new_task_runs)
     return 1 + len(batch.records)
+
+
+def _is_stored(retry: _Retry, group: Sequence[Command], outcomes: Sequence[Outcome]) -> bool:
+    """Say whether a batch was committed by the attempt whose answer was lost.
+
+    The numbers of one lease's items tell: nothing else can have brought the run just there. To
+    refuse it would lose the verdicts in it, and nobody would hear of the commit.
+    """
+    sent = retry.sent
+    if sent is None or group[0].batch is not sent:
+        return False
+    stored = AppendRefused(
+        known=True, fencing_token=sent.fencing_token, committed_seq=sent.seq_after
+    )
+    return outcomes == [stored]
 
 
 def _nobody(_: Any) -> None:

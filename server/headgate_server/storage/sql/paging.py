@@ -194,8 +194,19 @@ def starts_with(column: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement[
 
 
 def name_contains(column: sa.ColumnElement[str], part: str) -> sa.ColumnElement[bool]:
-    """Return the condition that a column contains a text; upper and lower case of ASCII alike."""
-    return sa.func.lower(column).contains(part.lower(), autoescape=True)
+    """Return the condition that a column contains a text; upper and lower case of ASCII alike.
+
+    Databases may know no other letters than those of ASCII: then others must be as they are
+    written, and lower() leaves them so.
+    """
+    alike = sa.func.lower(column).contains(part.lower(), autoescape=True)
+    if part.isascii():
+        return alike
+    return sa.or_(alike, sa.func.lower(column).contains(_lower_ascii(part), autoescape=True))
+
+
+def _lower_ascii(text: str) -> str:
+    return "".join(each.lower() if each.isascii() else each for each in text)
 
 
 def searched(column: sa.ColumnElement[str], part: str) -> list[sa.ColumnElement[bool]]:

@@ -47,6 +47,8 @@ def test_bad_names(name: str):
         (lambda c: c.labels("f", {"": "a", "b": "x" * 70_000}), ["f['']", "f['b']"]),
         (lambda c: c.json_map("f", {"a": "1", "b": "x"}), ["f['b']"]),
         (lambda c: c.json_map("f", {"a": '"' + "x" * 600_000 + '"'}), ["f"]),
+        (lambda c: c.json_map("f", {"x" * 70_000: "1"}), ["f"]),
+        (lambda c: c.labels("f", {str(n): "x" * 60_000 for n in range(10)}), ["f"]),
         (lambda c: c.retry_policy("f", runs.RetryPolicy(max_retries=-1)), ["f.max_retries"]),
         (
             lambda c: c.retry_policy("f", runs.RetryPolicy(jitter_factor=float("nan"))),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NoReturn
 
+import anyio
 import pytest
 
+from headgate.core import errors
 from headgate.core.deployments import Deployment
 from headgate.core.runs import FlowRun
 from headgate.core.states import StateType as S
@@ -119,3 +121,44 @@ async def test_only_so_many_wait(world: World, calls: HookCalls, monkeypatch: py
     runner = Runner()
     await calls.add(runner)
     assert runner.asked == [run.id for run in lost[1:]]
+
+
+async def test_of_a_run_that_goes_on_meanwhile_nobody_is_told(world: World, calls: HookCalls):
+    made = await deployment(world)
+    run = await lost_run(world, deployment_id=made.id)
+    await calls.ask(run)
+    again = dataclasses.replace(run, state=world.state(S.SCHEDULED))
+    await world.storage.write(lambda tx: tx.flow_runs.save(run, again))
+    runner = Runner()
+    await calls.add(runner)
+    assert runner.asked == []
+
+
+async def test_a_run_is_not_forgotten_while_the_database_is_away_or_the_stream_ends(
+    world: World, calls: HookCalls, monkeypatch: pytest.MonkeyPatch
+):
+    made = await deployment(world)
+    run = await lost_run(world, deployment_id=made.id)
+    await calls.ask(run)
+
+    async def away(query: object) -> NoReturn:
+        raise errors.Unavailable("The database is away.")
+
+    async def cut_off(query: object) -> NoReturn:
+        scope.cancel()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    gone = Runner(last_heard=9)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.storage, "read", away)
+        with pytest.raises(errors.Unavailable):
+            await calls.add(gone)
+        patched.setattr(world.storage, "read", cut_off)
+        with anyio.CancelScope() as scope:
+            await calls.add(gone)
+    calls.remove(gone)
+    calls.remove(gone)
+    runner = Runner()
+    await calls.add(runner)
+    assert (gone.asked, runner.asked) == ([], [run.id])

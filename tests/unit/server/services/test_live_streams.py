@@ -70,3 +70,16 @@ async def test_a_stream_that_fails_does_not_wait_for_ever_for_who_takes_nothing(
     with anyio.fail_after(5), pytest.raises(errors.ProtocolViolation):
         await stream.run(wire.read, wire.write)
     assert wire.taken == []
+
+
+async def test_a_frame_put_behind_comes_after_those_that_wait_to_be_replaced() -> None:
+    outbox = sessions.Outbox[str]()
+    outbox.put_latest("run", "acknowledged 1")
+    outbox.put_latest("run", "acknowledged 2")
+    outbox.put_behind("opened anew")
+    outbox.put_latest("run", "acknowledged 1, of the new lease")
+    assert await outbox.take() == [
+        "acknowledged 2",
+        "opened anew",
+        "acknowledged 1, of the new lease",
+    ]

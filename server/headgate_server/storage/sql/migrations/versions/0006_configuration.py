@@ -24,4 +24,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # Rows that only remember that an input was deleted: the code before this takes them for inputs.
+    op.execute("DELETE FROM run_inputs WHERE value = ''")
     op.drop_table("configuration")
