@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 from headgate.core import errors
 
-__all__ = ["explained", "explained_class", "meant"]
+__all__ = ["explained", "explained_class", "meant", "nearest"]
 
 Called = TypeVar("Called", bound=Callable[..., Any])
 Class = TypeVar("Class", bound=type[Any])
@@ -87,17 +87,24 @@ def _refusal(
     try:
         signature.bind(*args, **kwargs)
     except TypeError as problem:
-        return errors.OptionTypeError(_explanation(function, signature, kwargs, problem))
+        name = _name(function, args)
+        return errors.OptionTypeError(_explanation(name, signature, kwargs, problem))
     return None
 
 
+def _name(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
+    """Return what is called; a class may have its ``__init__`` from another."""
+    if function.__name__ == "__init__" and args:
+        return type(args[0]).__name__
+    return function.__qualname__.rpartition("<locals>.")[2]
+
+
 def _explanation(
-    function: Callable[..., Any],
+    name: str,
     signature: inspect.Signature,
     kwargs: Mapping[str, Any],
     problem: TypeError,
 ) -> str:
-    name = function.__qualname__.rpartition("<locals>.")[2].removesuffix(".__init__")
     parameters = list(signature.parameters.values())
     if parameters and parameters[0].name in ("self", "cls"):
         del parameters[0]
@@ -112,12 +119,18 @@ def _explanation(
 
 def meant(wrong: str, names: list[str]) -> str:
     """Say which of the names a wrong one was probably meant to be; else which there are."""
+    near = nearest(wrong, names)
+    if near is not None:
+        return f"did you mean {near}?"
+    return f"it has {', '.join(names)}." if names else "it has none."
+
+
+def nearest(wrong: str, names: list[str]) -> str | None:
+    """Return the name that a wrong one was probably meant to be; None: it is like none."""
     import difflib  # only who errs pays
 
     near = difflib.get_close_matches(wrong, names, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"it has {', '.join(names)}." if names else "it has none."
+    return near[0] if near else None
 
 
 def _shown(parameters: list[inspect.Parameter]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -34,6 +35,15 @@ def block_id() -> str | None:
         if known is None or (known[1] is not None and known[1] <= _clock.monotonic()):
             known = _answers[address] = _ask()
         return known[0]
+
+
+def _forget() -> None:
+    """In a child after a fork: the thread that held the lock is not there."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def _is_there(home: Path) -> bool:

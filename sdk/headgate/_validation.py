@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pydantic
 
-from headgate._explaining import meant
+from headgate._explaining import nearest
 
 __all__ = ["explain"]
 
@@ -28,8 +28,7 @@ def explain(problem: pydantic.ValidationError, what: str, given: Iterable[str] =
         place = ".".join(str(part) for part in error["loc"]) or what
         said = error["msg"].removeprefix("Value error, ").rstrip(".")
         if error["type"] == "missing" and len(error["loc"]) == 1:
-            # Only those near: to list what else was given tells nothing.
-            near = meant(place, names)
-            said += f" (was {near[13:-1]} meant to be it?)" if near.startswith("did you") else ""
+            near = nearest(place, names)
+            said += "" if near is None else f" (was {near} meant to be it?)"
         found.append(f"{place}: {said}")
     return "; ".join(found)

@@ -14,11 +14,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeGuard, TypeVar, cast, overload
 
-from headgate import _options
+from headgate import _options, _state_fields
+from headgate._explaining import explained
 from headgate.core import errors, ids, states
 from headgate.core.clock import process_clock as _clock
 from headgate.core.record import record
-from headgate.core.states import StateDetails, StateType
+from headgate.core.states import NO_DETAILS, StateDetails, StateType
 
 if TYPE_CHECKING:
     from headgate._state_making import (
@@ -132,9 +133,12 @@ class State(states.State, Generic[R]):
     given: Any = None
 
     def __post_init__(self) -> None:
-        """Fill in what code that makes a state by hand leaves away.
+        """Fill in what code that makes a state by hand leaves away, and refuse what is wrong.
+
+        The link sends states on a thread of its own, where nobody would be told.
 
         Raises:
+            OptionTypeError: A field is of another type.
             OptionValueError: There is no such type.
         """
         if not isinstance(cast("object", self.type), StateType):
@@ -143,6 +147,15 @@ class State(states.State, Generic[R]):
             object.__setattr__(self, "name", self.type.default_name)
         if cast("object", self.message) is None:
             object.__setattr__(self, "message", "")
+        if not (
+            type(self.id) is type(self.name) is type(self.message) is str
+            and self.name.isascii()
+            and type(self.timestamp) is datetime
+            and self.timestamp.tzinfo is not None
+            and self.details is NO_DETAILS
+            and self.payload is None
+        ):
+            _state_fields.settle(self)
 
     @property
     def state_details(self) -> RunStateDetails:
@@ -237,8 +250,12 @@ class State(states.State, Generic[R]):
         return await asyncio.to_thread(self.result, raise_on_failure, retry_result_failure)
 
     def copy(self, **changes: Any) -> State[R]:
-        """Return the same state with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        """Return the same state with some fields changed.
+
+        Raises:
+            OptionTypeError: There is no such field.
+        """
+        return self._with(changes)
 
     def model_copy(
         self, *, update: Mapping[str, Any] | None = None, deep: bool = False
@@ -254,9 +271,14 @@ class State(states.State, Generic[R]):
 
     def fresh_copy(self, **changes: Any) -> State[R]:
         """Return the state as one to be entered now: with a new id and time."""
-        return dataclasses.replace(
-            self, **{"id": ids.new_id(), "timestamp": _clock.now(), **changes}
-        )
+        return self._with({"id": ids.new_id(), "timestamp": _clock.now(), **changes})
+
+    def _with(self, changes: dict[str, Any]) -> State[R]:
+        try:
+            return dataclasses.replace(self, **changes)
+        except TypeError:
+            _options.refuse_unknown(changes, _FIELDS, "A state")
+            raise
 
     def without_data(self) -> State[R]:
         """Return the same state without its result, which is read from where it is kept."""
@@ -291,8 +313,12 @@ class State(states.State, Generic[R]):
     __str__ = __repr__
 
 
+_FIELDS = tuple(field.name for field in dataclasses.fields(State))
+
+
 def new(
     type: StateType,
+    /,
     *,
     name: str | None = None,
     message: str | None = None,
@@ -326,7 +352,11 @@ def new(
 
 
 def _refuse(unknown: Mapping[str, Any], type: StateType) -> None:
-    names = _options.options_of(new)
+    import inspect  # only who errs pays
+
+    makes = inspect.signature(globals()[type.default_name])
+    own = [name for name, given in makes.parameters.items() if given.kind != given.VAR_KEYWORD]
+    names = (*own, *_options.options_of(new))
     _options.refuse_unknown(unknown, names, f"A state of the type {type.value}")
 
 
@@ -349,24 +379,29 @@ def from_record(
     )
 
 
+@explained
 def Scheduled(scheduled_time: datetime | None = None, **fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: will run at a time. Default: now."""
-    details = StateDetails(scheduled_time=scheduled_time or _clock.now())
+    time = _state_fields.aware(scheduled_time, "scheduled_time")
+    details = _state_fields.with_own(fields, scheduled_time=time or _clock.now())
     return new(StateType.SCHEDULED, details=details, **fields)
 
 
+@explained
 def Late(scheduled_time: datetime | None = None, **fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: its time has passed, and it has not started."""
     fields.setdefault("name", "Late")
     return Scheduled(scheduled_time, **fields)
 
 
+@explained
 def AwaitingRetry(scheduled_time: datetime | None = None, **fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: will be tried again at a time. Default: now."""
     fields.setdefault("name", "AwaitingRetry")
     return Scheduled(scheduled_time, **fields)
 
 
+@explained
 def AwaitingConcurrencySlot(  # noqa: N802  # a state's name
     scheduled_time: datetime | None = None, **fields: Any
 ) -> State[Any]:
@@ -375,34 +410,40 @@ def AwaitingConcurrencySlot(  # noqa: N802  # a state's name
     return Scheduled(scheduled_time, **fields)
 
 
+@explained
 def Submitting(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: taken by a runner, which makes a place for it."""
     fields.setdefault("name", "Submitting")
     return new(StateType.PENDING, **fields)
 
 
+@explained
 def InfrastructurePending(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: its place was asked for, and is not there yet."""
     fields.setdefault("name", "InfrastructurePending")
     return new(StateType.PENDING, **fields)
 
 
+@explained
 def Pending(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: taken, not running yet."""
     return new(StateType.PENDING, **fields)
 
 
+@explained
 def Running(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: user code is executing."""
     return new(StateType.RUNNING, **fields)
 
 
+@explained
 def Retrying(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: user code is executing again."""
     fields.setdefault("name", "Retrying")
     return new(StateType.RUNNING, **fields)
 
 
+@explained
 def Completed(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: ended well.
 
@@ -412,6 +453,7 @@ def Completed(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     return new(StateType.COMPLETED, **fields)
 
 
+@explained
 def Failed(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: failed.
 
@@ -421,21 +463,25 @@ def Failed(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     return new(StateType.FAILED, **fields)
 
 
+@explained
 def Crashed(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: lost with its process."""
     return new(StateType.CRASHED, **fields)
 
 
+@explained
 def Cancelling(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: asked to end."""
     return new(StateType.CANCELLING, **fields)
 
 
+@explained
 def Cancelled(**fields: Any) -> State[Any]:  # noqa: N802  # a state's name
     """Make a state: ended because somebody asked for it."""
     return new(StateType.CANCELLED, **fields)
 
 
+@explained
 def Paused(  # noqa: N802  # a state's name
     timeout_seconds: float | None = None,
     pause_expiration_time: datetime | None = None,
@@ -462,12 +508,16 @@ def Paused(  # noqa: N802  # a state's name
     _options.checked_time(pause_expiration_time, "pause_expiration_time")
     if timeout_seconds is not None:
         pause_expiration_time = _clock.now() + timedelta(seconds=timeout_seconds)
-    details = StateDetails(
-        pause_expire_time=pause_expiration_time, pause_reschedule=reschedule, pause_key=pause_key
+    details = _state_fields.with_own(
+        fields,
+        pause_expire_time=pause_expiration_time,
+        pause_reschedule=reschedule,
+        pause_key=pause_key,
     )
     return new(StateType.PAUSED, details=details, **fields)
 
 
+@explained
 def Suspended(  # noqa: N802  # a state's name
     timeout_seconds: float | None = None,
     pause_expiration_time: datetime | None = None,

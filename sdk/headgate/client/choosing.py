@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from headgate.client.rpc import PAGE_SIZE_MAX, Rpc, pages
+from headgate.client.rpc import PAGE_SIZE_MAX, Rpc, checked_offset, pages
 from headgate.core import errors
 
 if TYPE_CHECKING:
@@ -42,19 +42,28 @@ def nothing(record: object) -> bool:
     return False
 
 
-def holds(*wanted: filters.AnyFilter | None) -> Keep | None:
-    """Return what says whether all of these filters are true of a record; None if none is given."""
-    given = [one for one in wanted if one is not None]
-    for one in given:
-        if not callable(getattr(one, "holds", None)):
-            msg = (
-                f"{one!r} is no filter; use one of headgate.client.schemas.filters, as "
-                "FlowRunFilter(name={'any_': ['daily']})."
-            )
-            raise errors.OptionTypeError(msg)
-    if not given:
-        return None
-    return lambda record: all(one.holds(record) for one in given)
+def check(wanted: filters.AnyFilter | None, *kinds: str) -> None:
+    """Refuse what is no filter on the records of a list.
+
+    Args:
+        wanted: What was given; None: any record.
+        *kinds: The names of the classes that it may be of.
+
+    Raises:
+        OptionTypeError: It is something else, such as a dictionary, or a filter on other records.
+    """
+    if wanted is None:
+        return
+    from headgate.client.schemas import filters  # only who filters needs pydantic
+
+    if not any(isinstance(wanted, getattr(filters, kind)) for kind in kinds):
+        msg = f"{wanted!r} is no filter of these; use a {kinds[0]} of {filters.__name__}."
+        raise errors.OptionTypeError(msg)
+
+
+def holds(wanted: filters.AnyFilter | None) -> Keep | None:
+    """Return what says whether a filter is true of a record; None if none is given."""
+    return None if wanted is None else wanted.holds
 
 
 def pushed(wanted: filters.AnyFilter | None, path: str) -> Any:
@@ -73,23 +82,54 @@ def ordered(records: Sequence[RecordT], sort: str, limit: int | None, offset: in
     """Return the wanted part of records in an order, as ``START_TIME_DESC``; None is always last.
 
     Raises:
-        OptionValueError: There is no such order.
+        OptionValueError: There is no such order, or not of these records.
     """
-    by, _, direction = str(sort).rpartition("_")
-    path = _ATTRIBUTES.get(by)
-    if path is None or direction not in {"ASC", "DESC"}:
-        msg = f"There is no order {sort!r}; use one of headgate.client.schemas.sorting."
-        raise errors.OptionValueError(msg)
+    path, descending = _order(sort)
 
     def key(record: Any) -> Any:
         for part in path.split("."):
             record = getattr(record, part)
         return record
 
-    known = [record for record in records if key(record) is not None]
-    known.sort(key=key, reverse=direction == "DESC")
+    try:
+        known = [record for record in records if key(record) is not None]
+    except AttributeError:
+        raise _no_order(sort) from None
+    known.sort(key=key, reverse=descending)
     known += [record for record in records if key(record) is None]
     return known[offset:] if limit is None else known[offset : offset + limit]
+
+
+def _order(sort: str) -> tuple[str, bool]:
+    """Return the attribute that an order is by, and whether the highest comes first."""
+    by, _, direction = str(sort).rpartition("_")
+    path = _ATTRIBUTES.get(by)
+    if path is None or direction not in {"ASC", "DESC"}:
+        raise _no_order(sort)
+    return path, direction == "DESC"
+
+
+def _no_order(sort: str) -> errors.OptionValueError:
+    msg = f"There is no order {sort!r} here; use one of headgate.client.schemas.sorting."
+    return errors.OptionValueError(msg)
+
+
+def is_descending(sort: str | None, by: str, *, descending: bool) -> bool:
+    """Return the direction of a list that has one order only.
+
+    Args:
+        sort: An order, as ``TIMESTAMP_DESC``; None: as ``descending`` says.
+        by: What the list is ordered by, as ``TIMESTAMP``.
+        descending: Whether the highest comes first.
+
+    Raises:
+        OptionValueError: It is another order.
+    """
+    if sort is None:
+        return descending
+    if str(sort) not in {f"{by}_ASC", f"{by}_DESC"}:
+        raise _no_order(sort)
+    return str(sort).endswith("_DESC")
 
 
 def read(
@@ -116,7 +156,13 @@ def read(
         sort: An order that the server does not have; it takes reading all that fits.
         offset: How many are passed over first.
         page_size_max: The largest page that the server gives.
+
+    Raises:
+        OptionValueError: There is no such order, or ``offset`` is negative.
     """
+    checked_offset(offset)
+    if sort is not None:
+        _order(sort)  # before all is read
     if keep is nothing:
         return []
     if sort is None:
@@ -152,4 +198,16 @@ def all_of(keeps: Iterable[Keep | None]) -> Keep | None:
     return (lambda record: all(keep(record) for keep in given)) if given else None
 
 
-__all__ = ["Keep", "all_of", "holds", "ids", "narrowed", "nothing", "ordered", "pushed", "read"]
+__all__ = [
+    "Keep",
+    "all_of",
+    "check",
+    "holds",
+    "ids",
+    "is_descending",
+    "narrowed",
+    "nothing",
+    "ordered",
+    "pushed",
+    "read",
+]

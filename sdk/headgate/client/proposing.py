@@ -19,9 +19,13 @@ def record_of(state: states.State, *, with_none: bool = False) -> states.State:
         with_none: Whether ``Completed()`` means that None was returned.
 
     Raises:
+        OptionTypeError: It is something else.
         InvalidArgument: Its result is too big to ride along.
         SerializationError: Its result cannot be serialized.
     """
+    if not isinstance(cast("object", state), states.State):
+        msg = f"state is {state!r}; use one of headgate.states, as Completed()."
+        raise errors.OptionTypeError(msg)
     if not isinstance(state, user_states.State):
         return state
     given = cast("user_states.State[Any]", state)

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from headgate.client.schemas import filters
 
 
+#: The class of the filter on each kind of record.
+_KINDS = {
+    "flow": "FlowFilter",
+    "flow_run": "FlowRunFilter",
+    "task_run": "TaskRunFilter",
+    "deployment": "DeploymentFilter",
+    "work_pool": "WorkPoolFilter",
+    "work_queue": "WorkQueueFilter",
+}
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Filters by the kind of record that they are about; None: any."""
@@ -31,19 +42,16 @@ class Wanted:
     work_pool: filters.WorkPoolFilter | None = None
     work_queue: filters.WorkQueueFilter | None = None
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Queue:
-    """What a run knows of its queue."""
-
-    name: str | None
-    id: str | None = None
+    def __post_init__(self) -> None:
+        """Refuse what is no filter, or one that is about other records."""
+        for name, kind in _KINDS.items():
+            choosing.check(getattr(self, name), kind)
 
 
 def _types(names: list[str] | None) -> list[Any] | None:
     if names is None:
         return None
-    return [state_codec.TYPE_TO_PROTO[states.StateType(name.upper())] for name in names]
+    return [state_codec.TYPE_TO_PROTO[states.StateType(name)] for name in names]
 
 
 def _narrow_run(
@@ -89,9 +97,22 @@ def narrow_flow_runs(
         in_pools = {pool.name for pool in pools}
         fits &= bool(in_pools)
         keeps.append(lambda record: record.work_pool_name in in_pools)
-    if (queue := wanted.work_queue) is not None:
-        keeps.append(lambda record: queue.holds(_Queue(record.work_queue_name)))
+    if wanted.work_queue is not None:
+        in_queues = yield from _queues(wanted.work_queue)
+        fits &= bool(in_queues)
+        keeps.append(lambda record: (record.work_pool_name, record.work_queue_name) in in_queues)
     return choosing.all_of(keeps) if fits else choosing.nothing
+
+
+def _queues(wanted: filters.WorkQueueFilter) -> Steps[set[tuple[str, str]]]:
+    """Return the work queues that fit, by the names that runs know them by: pool and queue."""
+    from headgate.client.calls import work_pools
+
+    found: set[tuple[str, str]] = set()
+    for pool in (yield from work_pools.read_work_pools()):
+        queues = yield from work_pools.read_work_queues(pool.name)
+        found.update((queue.work_pool_name, queue.name) for queue in queues if wanted.holds(queue))
+    return found
 
 
 def narrow_deployments(

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Type
 
 from google.protobuf.message import Message
 
+from headgate.core import errors
+
 if TYPE_CHECKING:
     import uuid
 
@@ -113,7 +115,11 @@ def pages(
         page_size_max: The largest page that the server gives.
         keep: Says of a record whether it counts; the others are left out.
         offset: How many records are passed over before the first that is returned.
+
+    Raises:
+        OptionValueError: ``offset`` is negative.
     """
+    checked_offset(offset)
     paged = cast("_PagedRequest", request)
     result: list[ResultT] = []
     wanted = None if limit is None else limit + offset
@@ -129,6 +135,17 @@ def pages(
     return result[offset:wanted] if offset or keep is not None else result
 
 
+def checked_offset(offset: int) -> None:
+    """Refuse to pass over less than no record.
+
+    Raises:
+        OptionValueError: It is negative.
+    """
+    if offset < 0:
+        msg = f"offset is {offset}; use 0 or more."
+        raise errors.OptionValueError(msg)
+
+
 def texts(values: Sequence[Id] | None) -> list[str]:
     """Turn ids or names into texts; one alone is taken for a list of one."""
     if values is None:
@@ -138,4 +155,4 @@ def texts(values: Sequence[Id] | None) -> list[str]:
     return [str(value) for value in values]
 
 
-__all__ = ["UNCHANGED", "Rpc", "Sending", "Steps", "Unchanged", "pages", "texts"]
+__all__ = ["UNCHANGED", "Rpc", "Sending", "Steps", "Unchanged", "checked_offset", "pages", "texts"]

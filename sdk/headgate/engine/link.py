@@ -448,11 +448,23 @@ class Link:
         if isinstance(error, _ITEM_ERRORS) and error.resource != "flow run":
             _logger().warning("The server refused a state: %s", error)
             return
+        self._drop(outbox, error)
+
+    def _drop(self, outbox: outboxes.Outbox, error: errors.HeadgateError) -> None:
         outbox.fail(error)
         # What is on its way of it is not acknowledged any more.
         self._free_all(outbox.flow_run_id)
         if outbox.is_closed:
             self._outboxes.pop(outbox.flow_run_id, None)
+
+    def _give_up(self, outbox: outboxes.Outbox, problem: Exception) -> None:
+        """Fail a run that has something to tell that cannot be said."""
+        error = errors.SerializationError(
+            f"What flow run {outbox.flow_run_id} has to tell cannot be sent: {problem!r}; a state "
+            "that was made by hand may have a value of a wrong type."
+        )
+        error.__cause__ = problem
+        self._drop(outbox, error)
 
     def _free(self, key: str, seq: int) -> None:
         freed = self._window.acknowledge(key, seq)
@@ -530,15 +542,25 @@ class Link:
         sent = False
         if (batch := outbox.take_items(room)) is not None:
             self._is_awaited = self._is_awaited or batch.barrier
-            for part in frames.encode_batches(
-                run_id, token, batch.first_seq, batch.items, barrier=batch.barrier
-            ):
+            try:
+                encoded = frames.encode_batches(
+                    run_id, token, batch.first_seq, batch.items, barrier=batch.barrier
+                )
+                parts = list(encoded)
+            except Exception as problem:  # of a wrong type, most likely: the other runs go on
+                self._give_up(outbox, problem)
+                return False
+            for part in parts:
                 self._window.send(run_id, part.last_seq, part.item_count, part.size)
                 await stream.write(part.frame)
             sent = True
         # After the items: a run must be there before its lines.
         if outbox.has_logs and (lines := outbox.take_logs(room)) is not None:
-            frame = frames.encode_logs(run_id, token, lines.first_seq, lines.records)
+            try:
+                frame = frames.encode_logs(run_id, token, lines.first_seq, lines.records)
+            except Exception as problem:  # as above
+                self._give_up(outbox, problem)
+                return sent
             last = lines.first_seq + len(lines.records) - 1
             self._window.send("log:" + run_id, last, len(lines.records), frame.ByteSize())
             await stream.write(frame)

@@ -45,6 +45,7 @@ class TaskRoot(Flow[..., Any]):
             validate_parameters=False,
             retries=0,
         )
+        self.signature.kind = "task"  # so it is for who called it
 
 
 def call(

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
@@ -49,6 +51,7 @@ class Port:
         self._thread = threading.Thread(target=self._read, name="headgate-port", daemon=True)
         #: Why nothing is taken any more.
         self.failure: errors.HeadgateError | None = None
+        _ports.add(self)
 
     def start(self) -> None:
         """Start the thread that reads."""
@@ -79,6 +82,15 @@ class Port:
             self._asked.pop(number, None)
             answer.set_exception(error)
         return answer
+
+    def detach(self) -> None:
+        """Take nothing any more: in a fork, whose answers the process that it left would read."""
+        self._lock = threading.Lock()
+        self._asked = {}
+        self.failure = errors.MissingContextError(
+            "This process is a fork of one that executes a task for another process, so nothing "
+            "is recorded here; call tasks and flows in the process that was forked."
+        )
 
     def close(self) -> None:
         """Say goodbye."""
@@ -118,6 +130,18 @@ class Port:
                 "The process that executes the flow run is gone; nothing is recorded any more."
             )
         return self.failure
+
+
+#: Those of this process, for its forks.
+_ports: weakref.WeakSet[Port] = weakref.WeakSet()
+
+
+def _detach_all() -> None:
+    for port in list(_ports):
+        port.detach()
+
+
+os.register_at_fork(after_in_child=_detach_all)
 
 
 class PortRecorder:

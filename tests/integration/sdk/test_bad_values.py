@@ -4,11 +4,12 @@ import asyncio
 import threading
 import traceback
 from collections.abc import AsyncGenerator, Callable, Generator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from headgate import flow, flow_runs, get_client, task
+from headgate import flow, flow_runs, get_client, states, task
 from headgate.artifacts import create_markdown_artifact
 from headgate.core import errors
 from headgate.deployments import run_deployment
@@ -199,3 +200,22 @@ def test_what_a_server_answers_is_shown_at_the_line_of_the_call(read: Callable[[
     shown = "".join(traceback.format_exception(caught.value))
     assert "client.read_flow(NOWHERE)" in shown
     assert "sdk/headgate/" not in shown
+
+
+@flow
+def pauses_at(time: Any) -> Any:
+    return states.Paused(pause_expiration_time=time)
+
+
+def test_a_time_without_a_zone_does_not_end_the_link():
+    naive = datetime(2030, 1, 2)  # noqa: DTZ001  # that is the point
+    paused = pauses_at(naive, return_state=True)
+    assert paused.details.pause_expire_time == naive.replace(tzinfo=UTC)
+    wrong = pauses_at("soon", return_state=True)
+    assert "pause_expiration_time is 'soon'" in wrong.message
+    assert load(5) == 5
+
+
+def test_a_task_that_is_called_outside_of_flows_is_called_a_task():
+    with pytest.raises(errors.ParameterBindError, match="The call does not fit task load"):
+        untyped(load)(1, 2)

@@ -270,6 +270,34 @@ def test_a_run_of_a_deployment_is_asked_for_with_values(server: SyncHeadgateClie
     assert server.set_deployment_paused_state(deployment_id, True).paused
 
 
+def test_runs_are_found_by_the_id_of_their_queue(server: SyncHeadgateClient):
+    from headgate.deployments.runner import RunnerDeployment
+
+    server.create_work_pool("queued")
+    server.create_work_queue("queued", "fast")
+    described = RunnerDeployment(
+        name="queued",
+        flow_name="queued",
+        entrypoint="x.py:f",
+        work_pool_name="queued",
+        work_queue_name="fast",
+    )
+    run = server.create_flow_run_from_deployment(described.apply())
+    fast = server.read_work_queue_by_name("fast", "queued")
+    other = server.read_work_queue_by_name("default", "queued")
+    wanted = WorkQueueFilter.model_validate({"id": {"any_": [fast.id]}})
+    assert [found.id for found in server.read_flow_runs(work_queue_filter=wanted)] == [run.id]
+    wanted = WorkQueueFilter.model_validate({"id": {"any_": [other.id]}})
+    assert server.read_flow_runs(work_queue_filter=wanted) == []
+
+
+def test_an_order_that_the_records_do_not_have_is_refused(
+    server: SyncHeadgateClient, history: list[FlowRun]
+):
+    with pytest.raises(errors.OptionValueError, match="KEY_ASC"):
+        server.read_flows(sort="KEY_ASC")
+
+
 def test_deployments_are_ordered_by_their_limit(server: SyncHeadgateClient):
     from headgate.deployments.runner import RunnerDeployment
 

@@ -345,3 +345,31 @@ def test_locks_must_be_known_to_both_processes(
     else:
         with pytest.raises(errors.ConfigurationError, match="FileSystemLockManager"):
             around(key)
+
+
+# --- Forks ---
+
+
+@task(isolate=True)
+def forks(path: Path) -> int:
+    child = os.fork()
+    if not child:
+        try:
+            step(path, 1)
+        except errors.MissingContextError as error:
+            note(path, str(error))
+        os._exit(3)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) + step(path, 2)
+
+
+def test_a_fork_of_an_isolated_task_is_told_that_nothing_is_recorded_there(
+    server: SyncHeadgateClient, path: Path
+):
+    @flow
+    def isolated() -> int:
+        return forks(path)
+
+    assert isolated() == 23
+    told, called = noted(path)
+    assert "This process is a fork" in told
+    assert called.startswith("step 2")

@@ -1,5 +1,6 @@
 """The link, against a server's end that is told how to misbehave."""
 
+import dataclasses
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -243,6 +244,22 @@ def test_one_refused_item_does_not_end_the_run(link: Link, server: FakeSession):
     outbox.record(report())
     outbox.flush().result(5)
     assert len(server.items["run"]) == 2
+
+
+def test_what_cannot_be_said_fails_its_run_and_no_other(link: Link, server: FakeSession):
+    wrong, other = link.create_run("wrong"), link.create_run("other")
+    not_a_time: Any = "yesterday"
+    wrong.record(report()._replace(time=not_a_time))
+    eventually(lambda: wrong.failure)
+    assert isinstance(wrong.failure, errors.SerializationError)
+    with pytest.raises(errors.SerializationError, match="wrong"):
+        wrong.record(report())
+    other.log(a_line("other", "fine"))
+    other.record(report())
+    other.flush().result(5)
+    assert len(server.items["other"]) == 1
+    other.log(dataclasses.replace(a_line("other", "when?"), timestamp=not_a_time))
+    eventually(lambda: other.failure)
 
 
 def test_a_leased_run_is_opened_and_goes_on_where_another_process_stopped(

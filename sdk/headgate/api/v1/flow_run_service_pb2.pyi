@@ -28,9 +28,7 @@ class _FlowRunOrder:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _FlowRunOrderEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_FlowRunOrder.ValueType], _builtins.type
-):
+class _FlowRunOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FlowRunOrder.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     FLOW_RUN_ORDER_UNSPECIFIED: _FlowRunOrder.ValueType  # 0
     """Not set: EXPECTED_START_TIME_DESC."""
@@ -218,63 +216,13 @@ class CreateFlowRunRequest(_message.Message):
         flow_version: _builtins.str = ...,
         state: _state_pb2.State | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "deployment",
-        b"deployment",
-        "deployment_id",
-        b"deployment_id",
-        "deployment_name",
-        b"deployment_name",
-        "scheduled_time",
-        b"scheduled_time",
-        "state",
-        b"state",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "deployment_id", b"deployment_id", "deployment_name", b"deployment_name", "scheduled_time", b"scheduled_time", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "deployment",
-        b"deployment",
-        "deployment_id",
-        b"deployment_id",
-        "deployment_name",
-        b"deployment_name",
-        "flow_name",
-        b"flow_name",
-        "flow_version",
-        b"flow_version",
-        "idempotency_key",
-        b"idempotency_key",
-        "job_variables",
-        b"job_variables",
-        "labels",
-        b"labels",
-        "name",
-        b"name",
-        "parameters",
-        b"parameters",
-        "parent_flow_run_id",
-        b"parent_flow_run_id",
-        "parent_task_run_id",
-        b"parent_task_run_id",
-        "priority",
-        b"priority",
-        "scheduled_time",
-        b"scheduled_time",
-        "state",
-        b"state",
-        "tags",
-        b"tags",
-        "work_queue_name",
-        b"work_queue_name",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "deployment_id", b"deployment_id", "deployment_name", b"deployment_name", "flow_name", b"flow_name", "flow_version", b"flow_version", "idempotency_key", b"idempotency_key", "job_variables", b"job_variables", "labels", b"labels", "name", b"name", "parameters", b"parameters", "parent_flow_run_id", b"parent_flow_run_id", "parent_task_run_id", b"parent_task_run_id", "priority", b"priority", "scheduled_time", b"scheduled_time", "state", b"state", "tags", b"tags", "work_queue_name", b"work_queue_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_deployment: _TypeAlias = _typing.Literal[
-        "deployment_id", "deployment_name"
-    ]  # noqa: Y015
+    _WhichOneofReturnType_deployment: _TypeAlias = _typing.Literal["deployment_id", "deployment_name"]  # noqa: Y015
     _WhichOneofArgType_deployment: _TypeAlias = _typing.Literal["deployment", b"deployment"]  # noqa: Y015
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType_deployment
-    ) -> _WhichOneofReturnType_deployment | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_deployment) -> _WhichOneofReturnType_deployment | None: ...
 
 Global___CreateFlowRunRequest: _TypeAlias = CreateFlowRunRequest  # noqa: Y015
 
@@ -405,9 +353,7 @@ class FlowRunFilter(_message.Message):
         """Of these deployments, UUID text."""
 
     @_builtins.property
-    def state_types(
-        self,
-    ) -> _containers.RepeatedScalarFieldContainer[_state_pb2.StateType.ValueType]:
+    def state_types(self) -> _containers.RepeatedScalarFieldContainer[_state_pb2.StateType.ValueType]:
         """In a state of one of these types."""
 
     @_builtins.property
@@ -445,57 +391,13 @@ class FlowRunFilter(_message.Message):
         flow_name: _builtins.str = ...,
         exclude_flow_name: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_top_level",
-        b"_top_level",
-        "expected_after",
-        b"expected_after",
-        "expected_before",
-        b"expected_before",
-        "top_level",
-        b"top_level",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_top_level", b"_top_level", "expected_after", b"expected_after", "expected_before", b"expected_before", "top_level", b"top_level"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_top_level",
-        b"_top_level",
-        "deployment_ids",
-        b"deployment_ids",
-        "exclude_flow_name",
-        b"exclude_flow_name",
-        "expected_after",
-        b"expected_after",
-        "expected_before",
-        b"expected_before",
-        "flow_ids",
-        b"flow_ids",
-        "flow_name",
-        b"flow_name",
-        "ids",
-        b"ids",
-        "name_contains",
-        b"name_contains",
-        "parent_flow_run_id",
-        b"parent_flow_run_id",
-        "state_names",
-        b"state_names",
-        "state_types",
-        b"state_types",
-        "tags",
-        b"tags",
-        "top_level",
-        b"top_level",
-        "work_pool_name",
-        b"work_pool_name",
-        "work_queue_name",
-        b"work_queue_name",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top_level", b"_top_level", "deployment_ids", b"deployment_ids", "exclude_flow_name", b"exclude_flow_name", "expected_after", b"expected_after", "expected_before", b"expected_before", "flow_ids", b"flow_ids", "flow_name", b"flow_name", "ids", b"ids", "name_contains", b"name_contains", "parent_flow_run_id", b"parent_flow_run_id", "state_names", b"state_names", "state_types", b"state_types", "tags", b"tags", "top_level", b"top_level", "work_pool_name", b"work_pool_name", "work_queue_name", b"work_queue_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__top_level: _TypeAlias = _typing.Literal["top_level"]  # noqa: Y015
     _WhichOneofArgType__top_level: _TypeAlias = _typing.Literal["_top_level", b"_top_level"]  # noqa: Y015
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType__top_level
-    ) -> _WhichOneofReturnType__top_level | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_level) -> _WhichOneofReturnType__top_level | None: ...
 
 Global___FlowRunFilter: _TypeAlias = FlowRunFilter  # noqa: Y015
 
@@ -531,16 +433,7 @@ class ListFlowRunsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "filter",
-        b"filter",
-        "order",
-        b"order",
-        "page_size",
-        b"page_size",
-        "page_token",
-        b"page_token",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order", b"order", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -568,9 +461,7 @@ class ListFlowRunsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "flow_runs", b"flow_runs", "next_page_token", b"next_page_token"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_runs", b"flow_runs", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -652,9 +543,7 @@ class StateCount(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "count", b"count", "name", b"name", "type", b"type"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "name", b"name", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -731,13 +620,9 @@ class UpdateFlowRunRequest(_message.Message):
         flow_run: _flow_run_pb2.FlowRun | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "flow_run", b"flow_run", "update_mask", b"update_mask"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["flow_run", b"flow_run", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "flow_run", b"flow_run", "update_mask", b"update_mask"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run", b"flow_run", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -799,30 +684,13 @@ class SetFlowRunStateRequest(_message.Message):
         fencing_token: _builtins.int | None = ...,
         force: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_fencing_token", b"_fencing_token", "fencing_token", b"fencing_token", "state", b"state"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fencing_token", b"_fencing_token", "fencing_token", b"fencing_token", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_fencing_token",
-        b"_fencing_token",
-        "fencing_token",
-        b"fencing_token",
-        "flow_run_id",
-        b"flow_run_id",
-        "force",
-        b"force",
-        "state",
-        b"state",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fencing_token", b"_fencing_token", "fencing_token", b"fencing_token", "flow_run_id", b"flow_run_id", "force", b"force", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__fencing_token: _TypeAlias = _typing.Literal["fencing_token"]  # noqa: Y015
-    _WhichOneofArgType__fencing_token: _TypeAlias = _typing.Literal[
-        "_fencing_token", b"_fencing_token"
-    ]  # noqa: Y015
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType__fencing_token
-    ) -> _WhichOneofReturnType__fencing_token | None: ...
+    _WhichOneofArgType__fencing_token: _TypeAlias = _typing.Literal["_fencing_token", b"_fencing_token"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fencing_token) -> _WhichOneofReturnType__fencing_token | None: ...
 
 Global___SetFlowRunStateRequest: _TypeAlias = SetFlowRunStateRequest  # noqa: Y015
 
@@ -985,9 +853,7 @@ class ResumeFlowRunRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "flow_run_id", b"flow_run_id", "run_input", b"run_input"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "run_input", b"run_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

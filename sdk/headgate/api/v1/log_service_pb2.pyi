@@ -113,41 +113,13 @@ class LogFilter(_message.Message):
         logged_after: _timestamp_pb2.Timestamp | None = ...,
         logged_before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_level_max",
-        b"_level_max",
-        "level_max",
-        b"level_max",
-        "logged_after",
-        b"logged_after",
-        "logged_before",
-        b"logged_before",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_level_max", b"_level_max", "level_max", b"level_max", "logged_after", b"logged_after", "logged_before", b"logged_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_level_max",
-        b"_level_max",
-        "flow_run_ids",
-        b"flow_run_ids",
-        "level_max",
-        b"level_max",
-        "level_min",
-        b"level_min",
-        "logged_after",
-        b"logged_after",
-        "logged_before",
-        b"logged_before",
-        "message_contains",
-        b"message_contains",
-        "task_run_ids",
-        b"task_run_ids",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_level_max", b"_level_max", "flow_run_ids", b"flow_run_ids", "level_max", b"level_max", "level_min", b"level_min", "logged_after", b"logged_after", "logged_before", b"logged_before", "message_contains", b"message_contains", "task_run_ids", b"task_run_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__level_max: _TypeAlias = _typing.Literal["level_max"]  # noqa: Y015
     _WhichOneofArgType__level_max: _TypeAlias = _typing.Literal["_level_max", b"_level_max"]  # noqa: Y015
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType__level_max
-    ) -> _WhichOneofReturnType__level_max | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__level_max) -> _WhichOneofReturnType__level_max | None: ...
 
 Global___LogFilter: _TypeAlias = LogFilter  # noqa: Y015
 
@@ -183,16 +155,7 @@ class ListLogsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "descending",
-        b"descending",
-        "filter",
-        b"filter",
-        "page_size",
-        b"page_size",
-        "page_token",
-        b"page_token",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["descending", b"descending", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -220,9 +183,7 @@ class ListLogsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "next_page_token", b"next_page_token", "records", b"records"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -252,9 +213,7 @@ class TailLogsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "after_id", b"after_id", "flow_run_id", b"flow_run_id", "level_min", b"level_min"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_id", b"after_id", "flow_run_id", b"flow_run_id", "level_min", b"level_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,9 +28,7 @@ class _TaskRunOrder:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _TaskRunOrderEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_TaskRunOrder.ValueType], _builtins.type
-):
+class _TaskRunOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaskRunOrder.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TASK_RUN_ORDER_UNSPECIFIED: _TaskRunOrder.ValueType  # 0
     """Not set: ID_ASC."""
@@ -179,9 +177,7 @@ class TaskRunFilter(_message.Message):
         """Of these flow runs, UUID text."""
 
     @_builtins.property
-    def state_types(
-        self,
-    ) -> _containers.RepeatedScalarFieldContainer[_state_pb2.StateType.ValueType]:
+    def state_types(self) -> _containers.RepeatedScalarFieldContainer[_state_pb2.StateType.ValueType]:
         """In a state of one of these types."""
 
     @_builtins.property
@@ -204,20 +200,7 @@ class TaskRunFilter(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "flow_run_ids",
-        b"flow_run_ids",
-        "ids",
-        b"ids",
-        "name_contains",
-        b"name_contains",
-        "state_names",
-        b"state_names",
-        "state_types",
-        b"state_types",
-        "tags",
-        b"tags",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_ids", b"flow_run_ids", "ids", b"ids", "name_contains", b"name_contains", "state_names", b"state_names", "state_types", b"state_types", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -255,16 +238,7 @@ class ListTaskRunsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "filter",
-        b"filter",
-        "order",
-        b"order",
-        "page_size",
-        b"page_size",
-        "page_token",
-        b"page_token",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order", b"order", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -292,9 +266,7 @@ class ListTaskRunsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "next_page_token", b"next_page_token", "task_runs", b"task_runs"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "task_runs", b"task_runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -335,9 +307,7 @@ class CountTaskRunsResponse(_message.Message):
     total: _builtins.int
     """All of them."""
     @_builtins.property
-    def counts(
-        self,
-    ) -> _containers.RepeatedCompositeFieldContainer[_flow_run_service_pb2.StateCount]:
+    def counts(self) -> _containers.RepeatedCompositeFieldContainer[_flow_run_service_pb2.StateCount]:
         """By type and name of the state."""
 
     def __init__(
@@ -432,16 +402,7 @@ class RecordedCall(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "call_key",
-        b"call_key",
-        "dynamic_key",
-        b"dynamic_key",
-        "state",
-        b"state",
-        "task_run_id",
-        b"task_run_id",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_key", b"call_key", "dynamic_key", b"dynamic_key", "state", b"state", "task_run_id", b"task_run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -483,16 +444,7 @@ class ListRecordedCallsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "flow_run_id",
-        b"flow_run_id",
-        "page_size",
-        b"page_size",
-        "page_token",
-        b"page_token",
-        "task_run_ids",
-        b"task_run_ids",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "page_size", b"page_size", "page_token", b"page_token", "task_run_ids", b"task_run_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -520,9 +472,7 @@ class ListRecordedCallsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "calls", b"calls", "next_page_token", b"next_page_token"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -552,9 +502,7 @@ class SetTaskRunStateRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "state", b"state", "task_run_id", b"task_run_id"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state", "task_run_id", b"task_run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -612,13 +560,9 @@ class UpdateTaskRunRequest(_message.Message):
         task_run: _task_run_pb2.TaskRun | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "task_run", b"task_run", "update_mask", b"update_mask"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "task_run", b"task_run", "update_mask", b"update_mask"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_run", b"task_run", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

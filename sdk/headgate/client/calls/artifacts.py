@@ -57,7 +57,7 @@ def create_artifact(
         NotFound: There is no such flow run.
         InvalidArgument: A field is wrong, or the data is nothing that JSON has.
     """
-    if (described := actions.given(artifact)) is not None:
+    if (described := actions.given(actions.ArtifactCreate, artifact)) is not None:
         return (yield from create_artifact(**described))
     message = artifact_pb2.Artifact(
         type=type,
@@ -204,7 +204,7 @@ def update_artifact(
         NotFound: There is no such artifact.
         InvalidArgument: A field is wrong, or the data is nothing that JSON has.
     """
-    if (described := actions.given(artifact)) is not None:
+    if (described := actions.given(actions.ArtifactUpdate, artifact)) is not None:
         return (yield from update_artifact(artifact_id, **described))
     request = pb.UpdateArtifactRequest(
         artifact=artifact_pb2.Artifact(id=str(artifact_id)), update_mask=FieldMask()
@@ -248,6 +248,7 @@ def _read(
     sort: str | None,
     offset: int,
 ) -> Steps[list[artifacts.Artifact]]:
+    choosing.check(wanted, "ArtifactFilter", "ArtifactCollectionFilter")
     fits = choosing.narrowed(where.keys, choosing.pushed(wanted, "key.any_"))
     fits &= choosing.narrowed(where.types, choosing.pushed(wanted, "type.any_"))
     fits &= choosing.narrowed(where.flow_run_ids, choosing.pushed(wanted, "flow_run_id.any_"))

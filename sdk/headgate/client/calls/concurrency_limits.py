@@ -83,7 +83,8 @@ def create_global_concurrency_limit(
         AlreadyExists: There is one of this name.
         InvalidArgument: A field is wrong; it is named.
     """
-    if (described := actions.given(name, concurrency_limit)) is not None:
+    kind = actions.GlobalConcurrencyLimitCreate
+    if (described := actions.given(kind, name, concurrency_limit)) is not None:
         return (yield from create_global_concurrency_limit(**described))
     message = concurrency_limit_pb2.ConcurrencyLimit(
         name=cast("str", name),
@@ -151,7 +152,8 @@ def update_global_concurrency_limit(
         NotFound: There is no such limit.
         InvalidArgument: A field is wrong; it is named.
     """
-    if (described := actions.given(concurrency_limit)) is not None:
+    kind = actions.GlobalConcurrencyLimitUpdate
+    if (described := actions.given(kind, concurrency_limit)) is not None:
         described["name"] = name
         return (yield from update_global_concurrency_limit(**described))
     message = concurrency_limit_pb2.ConcurrencyLimit(name=name)

@@ -87,7 +87,7 @@ def update_deployment(
         InvalidArgument: A field is wrong; it is named.
     """
     if not isinstance(deployment, deployments.Deployment):
-        fields = actions.given(change) or {}
+        fields = actions.given(actions.DeploymentUpdate, change) or {}
         current = yield from read_deployment(deployment)
         if not fields:
             return current
@@ -154,10 +154,10 @@ def read_deployments(
         work_pool_name=work_pool_name or "",
         paused=paused,
     )
-    where.tags.extend(choosing.pushed(deployment_filter, "tags.all_") or ())
     wanted = related.Wanted(
         flow=flow_filter, deployment=deployment_filter, work_pool=work_pool_filter
     )
+    where.tags.extend(choosing.pushed(deployment_filter, "tags.all_") or ())
     keep = yield from related.narrow_deployments(where, wanted)
     return (
         yield from choosing.read(

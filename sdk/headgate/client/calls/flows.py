@@ -94,6 +94,7 @@ def read_flows(
         limit: How many at most; None for all.
         offset: How many are passed over first.
     """
+    choosing.check(flow_filter, "FlowFilter")
     name_contains = name_contains or choosing.pushed(flow_filter, "name.like_") or ""
     where = pb.FlowFilter(name_contains=name_contains, tags=texts(tags))
     return (

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from headgate import _options
 from headgate.api.v1 import log_service_pb2 as pb
 from headgate.client import choosing
 from headgate.client.rpc import Rpc, Steps, texts
@@ -47,12 +48,16 @@ def create_logs(logs: Iterable[LogCreate | Mapping[str, Any]]) -> Steps[None]:
         logs: Any number of lines, oldest first.
 
     Raises:
-        OptionValueError: A line belongs to no flow run.
+        OptionTypeError: A line is neither, or has a name that there is not.
+        OptionValueError: A line belongs to no flow run, or its timestamp is none.
     """
-    lines = [
-        log if isinstance(log, actions.LogCreate) else actions.LogCreate(**log) for log in logs
-    ]
-    yield from write_logs([line.record() for line in lines])
+    yield from write_logs([_line(log).record() for log in logs])
+
+
+def _line(log: LogCreate | Mapping[str, Any]) -> LogCreate:
+    if isinstance(log, actions.LogCreate):
+        return log
+    return actions.LogCreate(**_options.checked_mapping(log, "logs"))
 
 
 def read_logs(
@@ -82,10 +87,11 @@ def read_logs(
         logged_after: Logged at or after this time, UTC-aware.
         logged_before: Logged before this time, UTC-aware.
         descending: The newest first.
-        sort: The same as ``descending``, as ``TIMESTAMP_DESC``.
+        sort: The direction, as ``TIMESTAMP_DESC``; it goes before ``descending``.
         limit: How many at most; None for all.
         offset: How many are passed over first.
     """
+    choosing.check(log_filter, "LogFilter")
     where = pb.LogFilter(
         flow_run_ids=texts(flow_run_ids),
         task_run_ids=texts(task_run_ids),
@@ -101,7 +107,7 @@ def read_logs(
         where.flow_run_ids, choosing.pushed(log_filter, "flow_run_id.any_")
     ) and choosing.narrowed(where.task_run_ids, choosing.pushed(log_filter, "task_run_id.any_"))
     where.level_min = max(where.level_min, choosing.pushed(log_filter, "level.ge_") or 0)
-    descending = descending or sort == "TIMESTAMP_DESC"
+    descending = choosing.is_descending(sort, "TIMESTAMP", descending=descending)
     return (
         yield from choosing.read(
             LIST,

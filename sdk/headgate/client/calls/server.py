@@ -58,7 +58,9 @@ def read_server_default_result_storage() -> Steps[schemas.ServerDefaultResultSto
 def update_server_default_result_storage(
     default_result_storage_block_id: Id,
 ) -> Steps[schemas.ServerDefaultResultStorage]:
-    """Choose the block that such results are kept in, from now on, by all who use this server.
+    """Choose the block that such results are kept in, by all who use this server.
+
+    A process that has asked for it before goes by what it was told then, until it ends.
 
     Args:
         default_result_storage_block_id: The id of a saved block, such as a file system.

@@ -46,7 +46,7 @@ def create_variable(
         AlreadyExists: There is one of this name.
         InvalidArgument: A field is wrong, or the value is nothing that JSON has.
     """
-    if (described := actions.given(name, variable)) is not None:
+    if (described := actions.given(actions.VariableCreate, name, variable)) is not None:
         return (yield from create_variable(**described))
     name = cast("str", name)
     request = pb.CreateVariableRequest(
@@ -123,7 +123,7 @@ def update_variable(
         NotFound: There is no such variable.
         InvalidArgument: A field is wrong, or the value is nothing that JSON has.
     """
-    if (described := actions.given(name, variable)) is not None:
+    if (described := actions.given(actions.VariableUpdate, name, variable)) is not None:
         return (yield from update_variable(**described))
     response = yield from UPDATE(_update_request(cast("str", name), value, tags))
     return codec.variable_from_proto(response.variable)

@@ -66,7 +66,7 @@ def create_work_pool(
         AlreadyExists: There is one of this name.
         InvalidArgument: A field is wrong; it is named.
     """
-    if (described := actions.given(name, work_pool)) is not None:
+    if (described := actions.given(actions.WorkPoolCreate, name, work_pool)) is not None:
         return (yield from _made_or_changed(described, overwrite))
     pool = work_pool_pb2.WorkPool(
         name=cast("str", name),
@@ -113,6 +113,7 @@ def read_work_pools(
         limit: How many at most; None for all.
         offset: How many are passed over first.
     """
+    choosing.check(work_pool_filter, "WorkPoolFilter")
     return (
         yield from choosing.read(
             LIST,
@@ -162,7 +163,7 @@ def update_work_pool(
         NotFound: There is no such pool.
         InvalidArgument: A field is wrong; it is named.
     """
-    if (described := actions.given(work_pool)) is not None:
+    if (described := actions.given(actions.WorkPoolUpdate, work_pool)) is not None:
         return (yield from update_work_pool(name, **described))
     request = pb.UpdateWorkPoolRequest(
         work_pool=work_pool_pb2.WorkPool(name=name), update_mask=FieldMask()

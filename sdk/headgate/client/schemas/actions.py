@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
+from headgate._explaining import explained_class
 from headgate.core import errors
 from headgate.core.clock import process_clock
 from headgate.core.runs import LogRecord
@@ -42,14 +43,26 @@ class Action:
         }
 
 
-def given(*arguments: object) -> dict[str, Any] | None:
-    """Return our arguments for the action that is one of these; None: there is none."""
+def given(kind: type[Action], *arguments: object) -> dict[str, Any] | None:
+    """Return our arguments for the action that is one of these; None: there is none.
+
+    Args:
+        kind: What it has to be.
+        *arguments: What may be it, or a name, or an id.
+
+    Raises:
+        OptionTypeError: One is something else, such as a dictionary, or another action.
+    """
     for argument in arguments:
-        if isinstance(argument, Action):
+        if isinstance(argument, kind):
             return argument.options()
+        if argument is not None and not isinstance(argument, Id):
+            msg = f"{argument!r} is none of these; use a {kind.__name__} of {__name__}."
+            raise errors.OptionTypeError(msg)
     return None
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class GlobalConcurrencyLimitCreate(Action):
     """A concurrency limit that is to be made."""
@@ -60,6 +73,7 @@ class GlobalConcurrencyLimitCreate(Action):
     slot_decay_per_second: float | None = 0.0
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class GlobalConcurrencyLimitUpdate(Action):
     """How a concurrency limit is to change."""
@@ -70,6 +84,7 @@ class GlobalConcurrencyLimitUpdate(Action):
     slot_decay_per_second: float | None = None
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class VariableCreate(Action):
     """A variable that is to be made."""
@@ -83,6 +98,7 @@ class VariableCreate(Action):
         return {**super().options(), "value": self.value}
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class VariableUpdate(Action):
     """How a variable is to change."""
@@ -92,6 +108,7 @@ class VariableUpdate(Action):
     tags: Sequence[str] | None = None
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class ArtifactCreate(Action):
     """An artifact that is to be made."""
@@ -107,6 +124,7 @@ class ArtifactCreate(Action):
     task_run_id: Id | None = None
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class ArtifactUpdate(Action):
     """How an artifact is to change."""
@@ -136,6 +154,7 @@ class _WorkPool(Action):
         return options
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class WorkPoolCreate(_WorkPool):
     """A work pool that is to be made."""
@@ -144,11 +163,13 @@ class WorkPoolCreate(_WorkPool):
     type: str | None = None
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class WorkPoolUpdate(_WorkPool):
     """How a work pool is to change."""
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class DeploymentUpdate(Action):
     """How a deployment is to change; parameters and job variables are values by name."""
@@ -183,6 +204,7 @@ class DeploymentUpdate(Action):
         return options
 
 
+@explained_class
 @dataclasses.dataclass(kw_only=True)
 class LogCreate(Action):
     """A log line that is to be written."""
@@ -198,7 +220,7 @@ class LogCreate(Action):
         """Return the line as it is stored.
 
         Raises:
-            OptionValueError: It belongs to no flow run.
+            OptionValueError: It belongs to no flow run, or its timestamp is none.
         """
         if self.flow_run_id is None:
             msg = f"The log line {self.message[:50]!r} belongs to no flow run; give flow_run_id."
@@ -216,7 +238,11 @@ class LogCreate(Action):
 def _time(given: datetime | str | None) -> datetime:
     if given is None:
         return process_clock.now()
-    time = datetime.fromisoformat(given) if isinstance(given, str) else given
+    try:
+        time = datetime.fromisoformat(given) if isinstance(given, str) else given
+    except ValueError:
+        msg = f"timestamp is {given!r}; use a datetime, or a text as 2026-01-31T08:00:00Z."
+        raise errors.OptionValueError(msg) from None
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 

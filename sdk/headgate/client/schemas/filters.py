@@ -21,9 +21,23 @@ from typing import Annotated, Any, ClassVar, TypeAlias, cast
 
 import pydantic
 
+from headgate.core import errors
+from headgate.core.states import StateType
+
 # A field is a text wherever an id, a state's type or a name may be written: UUIDs become texts.
 _Text = Annotated[str, pydantic.BeforeValidator(lambda value: str(value))]
 _Texts = list[_Text] | None
+
+
+def _state_type(value: Any) -> str:
+    try:
+        return StateType(str(value).upper()).value
+    except ValueError:
+        msg = f"{value!r} is no type of states; use one of {', '.join(StateType)}."
+        raise errors.OptionValueError(msg) from None
+
+
+_StateTypes = list[Annotated[str, pydantic.BeforeValidator(_state_type)]] | None
 
 
 def _utc(value: datetime) -> datetime:
@@ -104,6 +118,11 @@ class _AnyOf(_Condition):
 
 class _AnyOrNot(_AnyOf):
     not_any_: _Texts = None
+
+
+class _StateType(_Condition):
+    any_: _StateTypes = None
+    not_any_: _StateTypes = None
 
 
 class _Name(_AnyOf):
@@ -205,7 +224,7 @@ class FlowRunFilterWorkQueueName(_AnyOrNull):
     """Flow runs by work queue."""
 
 
-class FlowRunFilterStateType(_AnyOrNot):
+class FlowRunFilterStateType(_StateType):
     """Flow runs by the type of their state."""
 
 
@@ -280,7 +299,7 @@ class TaskRunFilterTags(_Tags):
     """Task runs by tags."""
 
 
-class TaskRunFilterStateType(_AnyOrNot):
+class TaskRunFilterStateType(_StateType):
     """Task runs by the type of their state."""
 
 
