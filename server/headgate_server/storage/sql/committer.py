@@ -53,11 +53,13 @@ class Command:
             with ``Failed``.
         change: The change.
         batch: The batch.
+        is_sent: Whether it was sent before, together with its COMMIT, and the answer was lost.
     """
 
     then: Callable[[Any], None]
     change: Callable[[Transaction], Any] | None = None
     batch: append.Batch | None = None
+    is_sent: bool = False
 
     @property
     def rows(self) -> int:
@@ -74,15 +76,9 @@ class Settled(NamedTuple):
 
 @dataclasses.dataclass(slots=True)
 class _Retry:
-    """Whether a group may be tried once more; it may, until its COMMIT was sent.
-
-    Attributes:
-        left: Whether it may.
-        sent: A batch that was sent together with its COMMIT, and may be stored without an answer.
-    """
+    """Whether a group may be tried once more; it may, until its COMMIT was sent."""
 
     left: bool = True
-    sent: RunAppend | None = None
 
 
 class Committer:
@@ -124,19 +120,25 @@ class Committer:
         """Bring something to be written."""
         self._waiting.put(command)
 
+    def is_alone(self, batch: RunAppend) -> bool:
+        """Say whether a batch is small, and the next one of the one run that writes.
+
+        Where others write, too, it is quicker to wait for the thread together.
+        """
+        is_alone = batch.flow_run_id == self._last_run_id and self._waiting.empty()
+        self._last_run_id = batch.flow_run_id
+        return is_alone and bool(batch.entries) and _rows_of(batch) <= _AT_ONCE_ROWS_MAX
+
     def write_at_once(self, batch: RunAppend) -> tuple[Outcome, Commit] | None:
         """Write a batch here and now, on the caller's thread, if that takes no waiting.
 
-        Only one run may be alone; with others it is quicker to wait for the thread together.
+        Args:
+            batch: One that ``is_alone``.
 
         Returns:
             What became of the batch, and the commit; None where it is to be submitted.
         """
-        is_alone = batch.flow_run_id == self._last_run_id and self._waiting.empty()
-        self._last_run_id = batch.flow_run_id
-        if not is_alone or self._turns_of_thread or _rows_of(batch) > _AT_ONCE_ROWS_MAX:
-            return None
-        if not self._turn.acquire(blocking=False):
+        if self._turns_of_thread or not self._turn.acquire(blocking=False):
             return None
         try:
             return self._write_impatiently(batch)
@@ -231,27 +233,29 @@ class Committer:
             self._connection = self._database.connect_writer()
             self._is_patient = True
         connection, driver = self._connection, self._database.driver
-        if (
-            driver.commits_alone
-            and (alone := self._write_alone(connection, group, retry)) is not None
-        ):
+        if driver.commits_alone and (alone := self._write_alone(connection, group)) is not None:
             return alone
         try:
             appends = [command for command in group if command.batch]
             batches = [command.batch for command in appends if command.batch]
             turn = driver.begin(connection, {batch.flow_run_id for batch in batches})
             work = Work(connection, now=lambda: turn.now, driver=driver, heads=turn.heads)
+            newest = turn.heads.journal
             rows, outcomes = append.fold(work, batches, turn.cursors)
-            if _is_stored(retry, group, outcomes):
-                driver.rollback(connection)
-                newest = turn.heads.journal
-                return [Settled(group[0], Appended(revision=newest))], Commit(revision=newest)
-            settled = list(map(Settled, appends, outcomes))
+            settled = [
+                Settled(command, Appended(revision=newest))
+                if command.is_sent and _is_stored(command.batch, outcome)
+                else Settled(command, outcome)
+                for command, outcome in zip(appends, outcomes, strict=True)
+            ]
             changes = [command for command in group if command.change]
             if changes:
                 driver.write(connection, rows)
                 settled += self._change_all(work, changes, alone=len(group) == 1)
             commit = work.commit_summary()
+            if not commit.revision and any(command.is_sent for command in appends):
+                # Nobody has heard of it yet.
+                commit = dataclasses.replace(commit, revision=newest)
             retry.left = False  # If the connection breaks now it may be committed, or not.
             driver.commit(connection, None if changes else rows, work.moved_heads, commit)
         except BaseException:
@@ -260,7 +264,7 @@ class Committer:
         return settled, commit
 
     def _write_alone(
-        self, connection: sa.Connection, group: Sequence[Command], retry: _Retry
+        self, connection: sa.Connection, group: Sequence[Command]
     ) -> tuple[list[Settled], Commit] | None:
         """Write a group of one small batch the quickest way; None where that did nothing."""
         batch = group[0].batch
@@ -269,12 +273,12 @@ class Committer:
         lines = len(batch.entries)
         if lines > _AT_ONCE_ROWS_MAX:
             return None
-        guard = Guard(batch.flow_run_id, batch.fencing_token, batch.seq_before, batch.seq_after)
+        driver = self._database.driver
         try:
-            before = self._database.driver.commit_alone(connection, guard, append.fold_alone(batch))
+            before = driver.commit_alone(connection, guard_of(batch), append.fold_alone(batch))
         except Exception:
             # If the connection broke it may be committed; tried again, the guard tells.
-            retry.sent = batch
+            group[0].is_sent = True
             raise
         if before is None:
             return None
@@ -312,19 +316,20 @@ def _rows_of(batch: append.Batch) -> int:
     return 1 + len(batch.records)
 
 
-def _is_stored(retry: _Retry, group: Sequence[Command], outcomes: Sequence[Outcome]) -> bool:
+def guard_of(batch: RunAppend) -> Guard:
+    """Return what must hold of a flow run that a batch may be stored."""
+    return Guard(batch.flow_run_id, batch.fencing_token, batch.seq_before, batch.seq_after)
+
+
+def _is_stored(batch: append.Batch | None, outcome: Outcome) -> bool:
     """Say whether a batch was committed by the attempt whose answer was lost.
 
     The numbers of one lease's items tell: nothing else can have brought the run just there. To
     refuse it would lose the verdicts in it, and nobody would hear of the commit.
     """
-    sent = retry.sent
-    if sent is None or group[0].batch is not sent:
-        return False
-    stored = AppendRefused(
-        known=True, fencing_token=sent.fencing_token, committed_seq=sent.seq_after
+    return batch is not None and outcome == AppendRefused(
+        known=True, fencing_token=batch.fencing_token, committed_seq=batch.seq_after
     )
-    return outcomes == [stored]
 
 
 def _nobody(_: Any) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import sqlalchemy as sa
 
 from headgate.core import errors
 from headgate_server.storage.records import Commit
 from headgate_server.storage.sql.driver import Driver
+
+if TYPE_CHECKING:
+    from headgate_server.storage.sql.lane import Lane
 
 
 class Database(Protocol):
@@ -46,6 +49,10 @@ class Database(Protocol):
         Returns:
             Whether it is so now; this database may be unable not to wait.
         """
+        ...
+
+    def open_lane(self) -> Lane | None:
+        """Return a connection of the event loop's own, if the database gains by that."""
         ...
 
     def connect_reader(self) -> sa.Connection:

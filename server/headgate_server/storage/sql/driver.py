@@ -74,6 +74,15 @@ class Rows:
     cursors: list[RawRow] = dataclasses.field(default_factory=list[RawRow])
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lost:
+    """The connection broke before the answer: the statement may be committed, or not."""
+
+
+#: To a statement that was sent: its first value as text; None for no row, and for a refusal.
+Answer = bytes | None | Lost
+
+
 class Driver(Protocol):
     """A kind of database, as the committer speaks to it.
 
@@ -118,6 +127,10 @@ class Driver(Protocol):
             The revision before the first line; None where nothing was done, because the guard
             does not hold, or because the rows are too many for that.
         """
+        ...
+
+    def alone_statement(self, guard: Guard, rows: Rows) -> tuple[bytes, list[Any]] | None:
+        """Return the statement and the values of ``commit_alone``; None where that does nothing."""
         ...
 
     def rollback(self, connection: sa.Connection) -> None:

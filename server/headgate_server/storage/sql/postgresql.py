@@ -16,6 +16,7 @@ from headgate.core.clock import Clock, SystemClock
 from headgate_server.storage.records import Commit
 from headgate_server.storage.sql.announcements import IMPATIENCE, Announcements, Presence
 from headgate_server.storage.sql.driver import Driver
+from headgate_server.storage.sql.lane import Lane
 from headgate_server.storage.sql.one_statement import NOW
 from headgate_server.storage.sql.postgresql_driver import PostgresqlDriver
 from headgate_server.storage.sql.types import from_micros
@@ -81,6 +82,13 @@ class PostgresqlDatabase:
 
     def be_patient(self, connection: sa.Connection, *, patient: bool) -> bool:
         return patient  # each answer of it comes over a socket
+
+    def open_lane(self) -> Lane:
+        return Lane(self._connect_lane)
+
+    def _connect_lane(self) -> psycopg.Connection[Any]:
+        conninfo = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return psycopg.connect(conninfo, autocommit=True, **_connect_args(_WRITER_OPTIONS))
 
     def connect_reader(self) -> sa.Connection:
         return self._readers.connect()

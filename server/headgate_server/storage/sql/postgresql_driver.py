@@ -116,16 +116,20 @@ class PostgresqlDriver:
             driver.execute("COMMIT")
 
     def commit_alone(self, connection: sa.Connection, guard: Guard, rows: Rows) -> int | None:
+        statement = self.alone_statement(guard, rows)
+        if statement is None:
+            return None
+        answer = psycopg.RawCursor(_driver(connection)).execute(*statement).fetchone()
+        return None if answer is None else cast(int, answer[0])
+
+    def alone_statement(self, guard: Guard, rows: Rows) -> tuple[bytes, list[Any]] | None:
         counts = (len(rows.new_task_runs), len(rows.changed_task_runs), len(rows.journal))
         if not rows.journal or sum(counts) > _ALONE_ROWS_MAX:
             return None
         teller = self._replica_id if self._presence.is_likely else None
         now = None if self._clock is None else to_micros(self._clock.now())
         text = one_statement.text(*counts, announced=teller is not None)
-        values = one_statement.values(guard, rows, now, teller)
-        cursor = psycopg.RawCursor(_driver(connection))
-        answer = cursor.execute(text, values).fetchone()
-        return None if answer is None else cast(int, answer[0])
+        return text, one_statement.values(guard, rows, now, teller)
 
     def rollback(self, connection: sa.Connection) -> None:
         driver = _driver(connection)

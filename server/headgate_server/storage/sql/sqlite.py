@@ -94,6 +94,9 @@ class SqliteDatabase:
         connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={pages}")
         return True
 
+    def open_lane(self) -> None:
+        return None  # small commits are made at once
+
     def connect_reader(self) -> sa.Connection:
         return self._readers.connect()
 

@@ -93,6 +93,9 @@ class SqliteDriver:
     def commit_alone(self, connection: sa.Connection, guard: Guard, rows: Rows) -> int | None:
         return None
 
+    def alone_statement(self, guard: Guard, rows: Rows) -> None:
+        return None
+
     def rollback(self, connection: sa.Connection) -> None:
         driver = _driver(connection)
         if driver.in_transaction:

@@ -7,7 +7,7 @@ import concurrent.futures
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headgate.core.deployments import WorkPool, WorkQueue
 from headgate_server.storage.interface import Transaction
@@ -20,11 +20,21 @@ from headgate_server.storage.records import (
     LogAppend,
     RunAppend,
 )
-from headgate_server.storage.sql import schema
-from headgate_server.storage.sql.committer import Command, Committer, Settled, closed_error
+from headgate_server.storage.sql import append, schema
+from headgate_server.storage.sql.committer import (
+    Command,
+    Committer,
+    Settled,
+    closed_error,
+    guard_of,
+)
 from headgate_server.storage.sql.database import Database
+from headgate_server.storage.sql.driver import Answer, Lost
 from headgate_server.storage.sql.transaction import SqlTransaction
 from headgate_server.storage.sql.work import Work
+
+if TYPE_CHECKING:
+    from headgate_server.storage.sql.lane import Lane
 
 _log = logging.getLogger("headgate.server.storage")
 
@@ -52,6 +62,7 @@ class SqlStorage:
         self._readers = _make_readers()
         self._listeners: list[Callable[[Commit], None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._lane: Lane | None = None
         self._unfollow: Callable[[], None] = lambda: None
         self._closed = False
 
@@ -70,6 +81,7 @@ class SqlStorage:
             self._readers = _make_readers()
             raise
         self._committer.start()
+        self._lane = self._database.open_lane()
         self._unfollow = self._database.follow(self._announce_from_thread)
         await self.write(functools.partial(_ensure_default_pool, ids=self._ids))
 
@@ -77,6 +89,8 @@ class SqlStorage:
         if self._closed or self._loop is None:
             return
         self._closed = True
+        if self._lane is not None:
+            self._lane.close()
         await self._loop.run_in_executor(None, self._close)
 
     async def read(self, query: Callable[[Transaction], T]) -> T:
@@ -95,13 +109,36 @@ class SqlStorage:
         self, batch: RunAppend, then: Callable[[AppendOutcome], None]
     ) -> AppendOutcome | None:
         loop = self._running_loop()
-        done = self._committer.write_at_once(batch)
-        if done is None:
-            self._committer.submit(Command(then, batch=batch))
-            return None
-        outcome, commit = done
-        loop.call_soon(self._announce, commit)
-        return outcome
+        if self._committer.is_alone(batch):
+            if self._lane is not None:
+                if self._send(self._lane, batch, then):
+                    return None
+            elif (done := self._committer.write_at_once(batch)) is not None:
+                outcome, commit = done
+                loop.call_soon(self._announce, commit)
+                return outcome
+        self._committer.submit(Command(then, batch=batch))
+        return None
+
+    def _send(self, lane: Lane, batch: RunAppend, then: Callable[[AppendOutcome], None]) -> bool:
+        """Send a batch on the connection of this loop; returns whether that could be."""
+        statement = self._database.driver.alone_statement(guard_of(batch), append.fold_alone(batch))
+        if statement is None:
+            return False
+
+        def tell(answer: Answer) -> None:
+            if isinstance(answer, bytes):
+                revision = int(answer) + len(batch.entries)
+                settled = Settled(command, Appended(revision=revision))
+                self._tell([settled], [Commit(revision=revision)])
+                return
+            # The thread finds out what it is: a guard that does not hold, an id that is taken,
+            # an answer that was lost.
+            command.is_sent = isinstance(answer, Lost)
+            self._committer.submit(command)
+
+        command = Command(then, batch=batch)
+        return lane.send(*statement, tell)
 
     async def append_logs(self, batch: LogAppend) -> Appended | AppendRefused:
         return await self._append(batch)
