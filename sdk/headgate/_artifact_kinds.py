@@ -230,6 +230,7 @@ class TableArtifact(Artifact):
                 f"A table is a dictionary of columns, or a list of rows, not "
                 f"{type(self.table).__name__}; of a data frame, give its to_dict().",
             )
+        _warn_of_ragged(self.table)
         return json.dumps(_finite(self.table), default=str, allow_nan=False)
 
 
@@ -271,6 +272,27 @@ def _text(value: Any, option: str) -> str:
     if not isinstance(value, str):
         raise errors.InvalidArgument.of(option, f"is {value!r}; use a text.")
     return value
+
+
+def _warn_of_ragged(table: Table) -> None:
+    """Tell of columns of different lengths: a table is not worth the run that shows it."""
+    if not isinstance(table, Mapping):
+        return
+    sized = {
+        name: len(column) for name, column in table.items() if isinstance(column, list | tuple)
+    }
+    if len(set(sized.values())) > 1:
+        shown = ", ".join(f"{name!r} has {cells}" for name, cells in sized.items())
+        _logger().warning("The columns of the table differ in length: %s cells.", shown)
+
+
+def _logger() -> Any:
+    from headgate.logging import loggers
+
+    try:
+        return loggers.get_run_logger()
+    except errors.MissingContextError:
+        return loggers.get_logger("artifacts")
 
 
 def _executing() -> tuple[str | None, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import InvalidStateError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headgate import settings
@@ -22,6 +23,11 @@ __all__ = ["DistributedFuture"]
 
 R = TypeVar("R", covariant=True)
 
+#: After how long it is said that nobody serves what is waited for.
+REMIND_SECONDS = 5.0
+#: Of how many runs that is asked at most.
+_ASKED_MAX = 200
+
 
 class DistributedFuture(FlowRunFuture[R]):
     """The future of a background task, made by ``Task.delay`` and ``Task.apply_async``.
@@ -32,14 +38,16 @@ class DistributedFuture(FlowRunFuture[R]):
     Args:
         run: The run that was asked for.
         task_run_id: The id that its task run is going to have.
+        task_name: The task.
     """
 
     _kind = "Background task"
 
-    def __init__(self, run: FlowRun, task_run_id: str) -> None:
+    def __init__(self, run: FlowRun, task_run_id: str, task_name: str = "") -> None:
         """Make the future of a run that was asked for."""
         super().__init__(run.id, task_run_id)
         self._run = run
+        self.task_name = task_name or run.name
 
     @property
     def state(self) -> State[R]:
@@ -58,6 +66,7 @@ class DistributedFuture(FlowRunFuture[R]):
         from headgate.client import ending
         from headgate.client.orchestration import get_client
 
+        self._remind(timeout)
         with get_client(sync_client=True) as client:
             self.look(ending.wait_blocking(client, self._run, timeout))
 
@@ -68,6 +77,7 @@ class DistributedFuture(FlowRunFuture[R]):
         from headgate.client import ending
         from headgate.client.orchestration import get_client
 
+        self._remind(timeout)
         async with get_client() as client:
             self.look(await ending.wait(client, self._run, timeout))
 
@@ -92,7 +102,13 @@ class DistributedFuture(FlowRunFuture[R]):
     def watch(self) -> None:
         """Let a thread, one for all such futures of the process, wait for the end of the run."""
         if not self._ended.done():
+            self._remind()
             _watcher().add(self)
+
+    def _remind(self, timeout: float | None = None) -> None:
+        """Have it said when nobody takes the run for some seconds."""
+        if timeout is None or timeout > REMIND_SECONDS:
+            _reminder().add(self)
 
     @property
     def known_revision(self) -> int:
@@ -103,7 +119,9 @@ class DistributedFuture(FlowRunFuture[R]):
         """Take note of where the run stands; says whether it has ended."""
         self._run = run
         if run.state.is_terminal:
-            self.end(self._state_of(run))
+            # Who waits and who watches may hear of it at once.
+            with contextlib.suppress(InvalidStateError):
+                self.end(self._state_of(run))
         return self._ended.done()
 
     def _state_of(self, run: FlowRun) -> State[Any]:
@@ -185,10 +203,71 @@ class _Watcher:
                 self._waiting.pop(future.flow_run_id, None)
 
 
+class Reminder:
+    """Says, once per task, that nobody takes its runs: to wait for them looks like a hang.
+
+    Args:
+        api_url: The server.
+        seconds: How long they may wait before.
+    """
+
+    def __init__(self, api_url: str | None, seconds: float = REMIND_SECONDS) -> None:
+        """Make one; nothing is waited for yet."""
+        self._api_url = api_url
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._waiting: dict[str, DistributedFuture[Any]] = {}
+        self._timer: threading.Timer | None = None
+        self._told: set[str] = set()
+
+    def add(self, future: DistributedFuture[Any]) -> None:
+        """Look after one more."""
+        with self._lock:
+            if future.task_name in self._told:
+                return
+            self._waiting[future.flow_run_id] = future
+            if self._timer is None:
+                self._timer = threading.Timer(self._seconds, self.tell)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def tell(self) -> None:
+        """Say which tasks have runs that nobody has taken."""
+        with self._lock:
+            waiting, self._waiting, self._timer = self._waiting, {}, None
+        tasks = {id: future.task_name for id, future in waiting.items() if not future.done()}
+        if not tasks:
+            return
+        from headgate.client.orchestration import get_client
+        from headgate.logging import get_logger
+
+        asked = list(tasks)[:_ASKED_MAX]
+        # Who waits hears himself of a server that does not answer.
+        with (
+            contextlib.suppress(errors.HeadgateError),
+            get_client(sync_client=True, api_url=self._api_url) as client,
+        ):
+            found = client.read_flow_runs(ids=asked, state_types=[states.StateType.SCHEDULED])
+            for name in sorted({tasks[run.id] for run in found}):
+                self._told.add(name)
+                get_logger("headgate.tasks").warning(
+                    "Waiting for the background task %r, which nobody has taken for %g s; serve "
+                    "it in another process, by `headgate task serve FILE:TASK` or its serve().",
+                    name,
+                    self._seconds,
+                )
+
+
 #: By what the settings said of the server.
 _watchers: dict[str, _Watcher] = {}
+_reminders: dict[str, Reminder] = {}
 
 
 def _watcher() -> _Watcher:
     now = settings.current()
     return _watchers.setdefault(now.api_url or f"embedded:{now.home}", _Watcher(now.api_url))
+
+
+def _reminder() -> Reminder:
+    now = settings.current()
+    return _reminders.setdefault(now.api_url or f"embedded:{now.home}", Reminder(now.api_url))

@@ -111,11 +111,15 @@ def options_of(fn: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def checked_name(name: Any) -> Any:
-    """Return a name if it is a text, or None.
+    """Return a name if it is a text with something in it, or None.
 
     Raises:
         OptionTypeError: It is anything else.
+        OptionValueError: It is empty.
     """
+    if isinstance(name, str) and not name:
+        msg = "name is ''; use a text with something in it, or None for the name of the function."
+        raise errors.OptionValueError(msg)
     return checked_text(name, "name")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, cast
@@ -22,6 +23,8 @@ _EMPTY = inspect.Parameter.empty
 # Classes that pydantic does not know are checked by isinstance; a field may have any name, for
 # the model's own attributes are p0, p1, ... and the parameters' names are their aliases.
 _CONFIG = pydantic.ConfigDict(arbitrary_types_allowed=True, title="Parameters")
+#: What an annotation is that says nothing of the kind.
+_VALUES = (int, float, complex, bytes, list, dict, set, tuple)
 
 
 def model(
@@ -34,7 +37,7 @@ def model(
     """
     fields: dict[str, Any] = {}
     for index, (name, parameter) in enumerate(signature.parameters.items()):
-        annotation = _modern(annotations.get(name, Any))
+        annotation = _modern(_meaning(fn, name, annotations.get(name, Any)))
         if isinstance(parameter.default, FieldInfo):
             annotation = Annotated[annotation, *_constraints(parameter.default)]
         if parameter.kind is _Kind.VAR_POSITIONAL:
@@ -56,6 +59,22 @@ def _constraints(given: FieldInfo) -> tuple[Any, ...]:
     """Return what ``Field(default=3, ge=0, description=...)`` says, but for the default."""
     told = pydantic.Field(description=given.description, examples=given.examples)
     return (*given.metadata, told)
+
+
+def _meaning(fn: Callable[..., Any], name: str, annotation: Any) -> Any:
+    """Return an annotation; in the place of a value that is no type, ``Any``."""
+    if not isinstance(annotation, _VALUES):
+        return annotation
+    code = getattr(inspect.unwrap(fn), "__code__", None)
+    warnings.warn_explicit(
+        f"The annotation of parameter {name!r} of {getattr(fn, '__name__', fn)!r} is "
+        f"{annotation!r}, which is no type, so anything is taken; annotate it with a type, such "
+        f"as {type(cast('object', annotation)).__name__}.",
+        UserWarning,
+        code.co_filename if code is not None else __name__,
+        code.co_firstlineno if code is not None else 1,
+    )
+    return Any
 
 
 def _modern(annotation: Any) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from headgate import _options, settings
 from headgate.core import errors
@@ -124,12 +124,34 @@ class TaskResults:
 
         return not isinstance(policy, NoCache)
 
+    def warn_of_exclusions(self, task_name: str, names: Sequence[str]) -> None:
+        """Tell of arguments that the policy leaves away, and that the task does not have.
+
+        No error: one policy may be that of many tasks.
+        """
+        if not self._names_policy:
+            return
+        from headgate.cache_policies import excluded
+
+        wrong = [
+            name for name in excluded(cast("CachePolicy", self.cache_policy)) if name not in names
+        ]
+        if wrong:
+            _warn(
+                "Task %r has no argument %s, which its cache policy leaves away; it has %s",
+                task_name,
+                ", ".join(map(repr, wrong)),
+                ", ".join(names) or "none",
+            )
+
     def policy(self, task_name: str) -> CachePolicy | NotSet | None:
         """Return the cache policy; the default one is not loaded before it is needed."""
         if self.persist_result is False:
             if self._names_policy or self.cache_key_fn is not None:
                 _warn("Ignoring the cache policy of task %r, as persist_result is False", task_name)
             return None
+        if self.result_storage_key is not None:
+            return self._policy_beside_key(task_name)
         if self.cache_key_fn is not None:
             if not isinstance(self.cache_policy, NotSet):
                 _warn(
@@ -141,9 +163,19 @@ class TaskResults:
             return CachePolicy.from_cache_key_fn(self.cache_key_fn)
         if not isinstance(self.cache_policy, NotSet):
             return self.cache_policy
-        if self.result_storage_key is not None or settings.current().tasks_default_no_cache:
+        return None if settings.current().tasks_default_no_cache else NOT_SET
+
+    def _policy_beside_key(self, task_name: str) -> CachePolicy | None:
+        """Return the policy of a task that names where its result is: a result has one key."""
+        if self._names_policy or self.cache_key_fn is not None:
+            _warn(
+                "Both %s and result_storage_key are set on task %r; result_storage_key is used",
+                "cache_policy" if self.cache_key_fn is None else "cache_key_fn",
+                task_name,
+            )
             return None
-        return NOT_SET
+        policy = self.cache_policy
+        return None if isinstance(policy, NotSet) else policy
 
 
 def _warn(text: str, *args: object) -> None:

@@ -121,9 +121,7 @@ class CachePolicy:
 
     def __add__(self, other: CachePolicy) -> CachePolicy:
         """Return a policy by which calls are the same when they are by both."""
-        if not isinstance(other, CachePolicy):
-            return NotImplemented
-        if isinstance(other, NoCache):
+        if isinstance(_checked_policy(other), NoCache):
             return self
         return _compound([self, other])
 
@@ -213,7 +211,7 @@ class NoCache(CachePolicy):
 
     def __add__(self, other: CachePolicy) -> CachePolicy:
         """Return the other policy."""
-        return other
+        return _checked_policy(other)
 
     def __sub__(self, other: str | Iterable[str]) -> CachePolicy:
         """Look at no arguments, as before."""
@@ -301,6 +299,16 @@ class Inputs(CachePolicy):
         return made
 
 
+def _checked_policy(given: Any) -> CachePolicy:
+    if not isinstance(given, CachePolicy):
+        msg = (
+            f"{given!r} is no cache policy, and cannot be added to one; add policies, as in INPUTS "
+            "+ TASK_SOURCE, and leave arguments away by their names, as in INPUTS - 'client'."
+        )
+        raise errors.OptionTypeError(msg)
+    return given
+
+
 def _compound(policies: list[CachePolicy]) -> CompoundCachePolicy:
     """Join policies, and how they keep and lock keys.
 
@@ -334,6 +342,13 @@ def _names(given: str | Iterable[str]) -> list[str]:
             msg = f"A policy has no argument {name!r} to leave away; use the names of arguments."
             raise errors.OptionTypeError(msg)
     return names
+
+
+def excluded(policy: CachePolicy) -> list[str]:
+    """Return the names of the arguments that a policy does not look at. For the engine."""
+    if isinstance(policy, CompoundCachePolicy):
+        return [name for part in policy.policies for name in excluded(part)]
+    return list(policy.exclude) if isinstance(policy, Inputs) else []
 
 
 def _checked_key_storage(storage: Any) -> Any:

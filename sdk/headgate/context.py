@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from headgate import _options, settings
 from headgate._explaining import explained
 from headgate.core import errors, runs, states
+from headgate.settings import use_profile
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -46,11 +47,15 @@ __all__ = [
     "hydrated_context",
     "serialize_context",
     "tags",
+    "use_profile",
     "with_context",
 ]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+#: Of how many runs that did not complete a flow run remembers the name.
+_FAILED_NAMES_MAX = 1_000
 
 _flow: ContextVar[FlowRunContext | None] = ContextVar("headgate_flow_run", default=None)
 _task: ContextVar[TaskRunContext | None] = ContextVar("headgate_task_run", default=None)
@@ -79,6 +84,7 @@ class FlowRunContext:
         calls: What is recorded of the calls of a durable flow; None for any other.
         subflows: The subflows that earlier attempts have called; None in other processes.
         span: The span of OpenTelemetry; None where nobody traces.
+        failed_names: The names of its newest task runs that did not complete, by their ids.
     """
 
     __slots__ = (
@@ -86,6 +92,7 @@ class FlowRunContext:
         "_result_store",
         "attempt",
         "calls",
+        "failed_names",
         "flow",
         "flow_run",
         "gate",
@@ -134,6 +141,15 @@ class FlowRunContext:
         self.subflows: Subflows | None = None
         self.span: Span | None = None
         self._calls: dict[str, itertools.count[int]] = {}
+        self.failed_names: dict[str, str] = {}
+
+    def note_failed(self, task_run_id: str, name: str) -> None:
+        """Remember the name of a run for the messages of those that build on it."""
+        names = self.failed_names
+        names[task_run_id] = name
+        if len(names) > _FAILED_NAMES_MAX:
+            with contextlib.suppress(KeyError, RuntimeError):  # another thread does so, too
+                del names[next(iter(names))]
 
     def inherit(self, parent: FlowRunContext | None) -> None:
         """Take from the calling run, or the settings, what the flow does not say of results."""
@@ -460,7 +476,13 @@ def with_context(fn: Callable[P, R]) -> Callable[P, R]:
 
     Args:
         fn: The function; for other processes it must be fit to be pickled.
+
+    Raises:
+        OptionTypeError: It cannot be called.
     """
+    if not callable(fn):
+        msg = f"with_context takes a function, not {fn!r}; give the function, and call the outcome."
+        raise errors.OptionTypeError(msg)
     from headgate.engine.carrying import WithContext
 
     return WithContext(fn)

@@ -154,7 +154,13 @@ def of_function(
     inner: Any = inspect.unwrap(fn)
     inner = getattr(inner, "__func__", inner)
     qualname: str = getattr(inner, "__qualname__", "")
-    if "<locals>" in qualname or "<lambda>" in qualname or not qualname:
+    if qualname.endswith("<lambda>"):
+        msg = (
+            "Flow 'unknown-lambda' is a lambda, which no other process can find; make it a "
+            "function at the top of its file."
+        )
+        raise errors.MissingFlowError(msg)
+    if "<locals>" in qualname or not qualname:
         msg = (
             f"Flow {qualname or fn!r} is defined within a function, where no other process can "
             "find it; move it to the top of its file."

@@ -27,6 +27,7 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "MAX_PARAMETER_BYTES",
     "RESERVED",
+    "ParameterSchema",
     "Signature",
     "Texts",
     "Values",
@@ -137,7 +138,8 @@ class Signature:
         try:
             bound = self.raw.bind(*args, **kwargs)
         except TypeError as problem:
-            msg = f"The call does not fit {self.kind} {_name(self._fn)}{self.raw}: {problem}."
+            why = self._misspelt(args, kwargs) or f"{problem}."
+            msg = f"The call does not fit {self.kind} {_name(self._fn)}{self.raw}: {why}"
             raise errors.ParameterBindError(msg) from None
         bound.apply_defaults()
         for name, value in bound.arguments.items():
@@ -147,6 +149,28 @@ class Signature:
                     raise errors.ParameterBindError(f"{msg}a required argument: {name!r}.")
                 bound.arguments[name] = self._defaults[name]
         return bound.arguments
+
+    def _misspelt(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """Name the arguments that there are no parameters for; empty: there are none such."""
+        found = self.raw.parameters.values()
+        if any(parameter.kind is _Kind.VAR_KEYWORD for parameter in found):
+            return ""
+        named = [
+            p.name for p in found if p.kind in (_Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)
+        ]
+        wrong = [name for name in kwargs if name not in named]
+        if not wrong:
+            return ""
+        left = [
+            name for name in named if name not in kwargs and name not in self.names[: len(args)]
+        ]
+        missing = [name for name in left if name not in self._defaults]
+        from headgate import _explaining  # only who errs pays
+
+        hint = _explaining.meant(wrong[0], left or named)
+        if len(wrong) == len(missing) == 1 and _explaining.nearest(wrong[0], left) is None:
+            hint = f"did you mean {missing[0]}?"
+        return f"it has no parameter {', '.join(map(repr, wrong))}; {hint}"
 
     def _bind_quickly(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -270,6 +294,16 @@ def jsonable(value: Any) -> Any:
         ParameterTypeError: There is no JSON form of it.
     """
     return json.loads(_text(value))
+
+
+def __getattr__(name: str) -> Any:
+    """Load what describes parameters when it is asked for."""
+    if name == "ParameterSchema":
+        from headgate import _parameter_schemas
+
+        return _parameter_schemas.ParameterSchema
+    msg = f"module 'headgate.parameters' has no attribute {name!r}"
+    raise AttributeError(msg)
 
 
 class Texts(dict[str, str]):
@@ -507,4 +541,5 @@ def _evaluated(fn: Callable[..., Any], signature: inspect.Signature) -> dict[str
 
 
 def _name(fn: Callable[..., Any]) -> str:
-    return getattr(fn, "__name__", type(fn).__name__)
+    name = getattr(fn, "__name__", type(fn).__name__)
+    return "unknown-lambda" if name == "<lambda>" else name  # as flows and tasks of one are called

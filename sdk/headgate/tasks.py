@@ -231,6 +231,10 @@ class Task(Generic[P, R]):
         self.cache_result_in_memory = given.cache_result_in_memory
         self.refresh_cache = given.refresh_cache
 
+    def _warn_of_exclusions(self) -> None:
+        """Tell of a slip of the pen in ``INPUTS - "client"``."""
+        self._results.warn_of_exclusions(self.name, self.signature.names)
+
     def _forget_cache_policy(self) -> None:
         """Look for no earlier results; for copies of the engine, which go to other processes."""
         self._results = dataclasses.replace(self._results, cache_policy=None, cache_key_fn=None)
@@ -612,7 +616,7 @@ class Task(Generic[P, R]):
         except errors.HeadgateError as error:
             _trim(error)
             raise
-        return _distributed_future.DistributedFuture(run, task_run_id)
+        return _distributed_future.DistributedFuture(run, task_run_id, self.name)
 
     @explained
     def serve(self, **options: Any) -> None:
@@ -696,6 +700,8 @@ class Task(Generic[P, R]):
         }
         made = Task(self.fn, **merged)
         made._wrapper = self._wrapper
+        if "cache_policy" in given:
+            made._warn_of_exclusions()
         return made
 
     def on_completion(self, fn: TaskHook) -> TaskHook:
@@ -857,7 +863,8 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     - ``result_storage``: where results are kept: a saved block, its name as ``type/name``, or a
       Path. Default: as the flow has it.
     - ``result_storage_key``: a template of the key there, e.g. ``"sums/{parameters[day]}"``; it
-      may use ``flow_run``, ``task_run`` and ``deployment`` of ``headgate.runtime``, too.
+      may use ``flow_run``, ``task_run`` and ``deployment`` of ``headgate.runtime``, too. It is in
+      the place of a cache policy: calls with the same key are the same call.
     - ``result_serializer``: how results are written: ``pickle``, ``json``, ``compressed/json``, or
       a ``Serializer``. Default: as the flow has it.
     - ``cache_result_in_memory``: False lets the result go from this process once it is kept.
@@ -878,7 +885,9 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     def decorate(fn: Callable[..., Any]) -> Task[..., Any]:
         try:
-            return Task(fn, **options)
+            made = Task(fn, **options)
+            made._warn_of_exclusions()  # pyright: ignore[reportPrivateUsage]  # of this module
+            return made
         except Exception as error:
             _trim(error)
             raise

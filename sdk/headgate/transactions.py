@@ -33,6 +33,7 @@ from headgate import context as contexts
 from headgate._explaining import explained
 from headgate.core import errors
 from headgate.engine import effects
+from headgate.engine import hooks as hook_calls
 from headgate.engine.effects import Call, Steps, Twin
 
 if TYPE_CHECKING:
@@ -108,6 +109,11 @@ class BaseTransaction:
         metadata: For users.
     """
 
+    #: What to do where nothing locks the key of a serializable one.
+    lock_remedy = (
+        "give the store a lock manager, as in ResultStore(lock_manager=MemoryLockManager())"
+    )
+
     def __init__(
         self,
         *,
@@ -151,8 +157,8 @@ class BaseTransaction:
             store is None or not store.supports_isolation_level(self.isolation_level)
         ):
             msg = (
-                "A SERIALIZABLE transaction needs something that locks its key; give the store a "
-                "lock manager, as in ResultStore(lock_manager=MemoryLockManager())."
+                "A SERIALIZABLE transaction needs something that locks its key; "
+                f"{self.lock_remedy}."
             )
             raise errors.ConfigurationError(msg)
 
@@ -382,9 +388,14 @@ class BaseTransaction:
             try:
                 yield Call(hook, (self,))
             except Exception as error:  # a hook is code of the user's
-                self.log(
-                    logging.ERROR, "The on_%s hook %r raised: %s", kind, name, error, exc_info=error
-                )
+                wrong = hook_calls.misfit(hook, "transaction")
+                if wrong is not None:
+                    if kind == "commit":
+                        raise errors.OptionTypeError(f"The on_commit hook {wrong}") from None
+                    self.log(logging.ERROR, "The on_%s hook %s", kind, wrong)
+                else:
+                    text = "The on_%s hook %r raised: %s"
+                    self.log(logging.ERROR, text, kind, name, error, exc_info=error)
                 if kind == "commit":
                     raise
 

@@ -84,25 +84,14 @@ def test_a_durable_flow_killed_at_each_of_50_steps_does_no_completed_step_again(
     assert from_record(run.state).result() == sum(range(STEPS))
 
 
-def test_a_flow_that_is_not_durable_starts_over(stage: Stage) -> None:
+def test_a_retried_flow_that_is_not_durable_is_executed_here_and_starts_over(stage: Stage) -> None:
     story = Story(stage, "fragile")
     assert story.begin(DIE_WITHIN="1") == -9
+    assert story.go_on(DIE_BEHIND="2") == -9
+    assert story.go_on() == 0
+    assert story.lines == [0, 1, 0, 1, 2, *range(STEPS)]
     (run,) = story.client.read_flow_runs()
-    place = f"{FLOWS}:fragile"
-    result = story.client.retry_flow_run(run.id, force=True)
-    assert result.flow_run.state.name == "AwaitingRetry"
-    code = story.execute(
-        "-m",
-        "headgate.cli",
-        "flow-run",
-        "execute",
-        run.id,
-        "--entrypoint",
-        place,
-        DIE_BEHIND="2",
-    )
-    assert code == -9
-    assert story.lines == [0, 1, 0, 1, 2]
+    assert (run.state.type, run.run_count) == (StateType.COMPLETED, 3)
 
 
 def test_subflows_that_have_completed_are_not_run_again_and_the_one_under_way_goes_on(

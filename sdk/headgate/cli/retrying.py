@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from headgate.core.states import StateType, VerdictKind
 
 if TYPE_CHECKING:
     from headgate.client.orchestration import SyncHeadgateClient
+    from headgate.flows import Flow
 
 _entrypoint = click.option(
     "--entrypoint", metavar="FILE:FLOW", help="Where the flow is, e.g. flows.py:etl."
@@ -42,7 +43,7 @@ def retry(app: App, run: str, entrypoint: str | None, force: bool) -> None:
         if here:
             # What cannot be loaded, or cannot go on, stays as it is.
             claimed.check(found)
-            flow = claimed.load_flow(place or "")
+            flow = _load(found, entrypoint, place or "")
         after = _retry(client, found, force=force)
     if flow is None:
         _tell(after)
@@ -76,7 +77,7 @@ def execute(app: App, run: str, entrypoint: str | None) -> None:
         from headgate.deployments import steps  # most deployments have none
 
         path = steps.run_steps(pull_steps, directory=path)
-    state = claimed.execute(claimed.load_flow(place, path), found.id)
+    state = claimed.execute(_load(found, entrypoint, place, path), found.id)
     click.get_current_context().exit(_exit_code(state))
 
 
@@ -84,6 +85,30 @@ def _find(client: SyncHeadgateClient, run: str) -> runs.FlowRun:
     from headgate.cli import flow_run  # which has this module's commands
 
     return flow_run.find(client, run)
+
+
+def _load(
+    run: runs.FlowRun, entrypoint: str | None, place: str, path: str | None = None
+) -> Flow[..., Any]:
+    """Load the flow of a run.
+
+    Raises:
+        MissingFlowError: It is not there.
+        ScriptError: Its file raised something.
+    """
+    from headgate.engine import claimed
+
+    try:
+        return claimed.load_flow(place, path)
+    except errors.MissingFlowError as problem:
+        if entrypoint is not None or run.deployment_id is not None:
+            raise
+        # A run by hand says where its flow was: on another machine, or before the file was moved.
+        msg = (
+            f"Flow {run.flow_name!r} was at {place}, and cannot be loaded from there: {problem} "
+            "If it is elsewhere now, say so by --entrypoint FILE:FLOW."
+        )
+        raise errors.MissingFlowError(msg) from problem
 
 
 def _retry(client: SyncHeadgateClient, run: runs.FlowRun, *, force: bool) -> runs.FlowRun:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from headgate.client.rpc import PAGE_SIZE_MAX, Rpc, checked_offset, pages
+from headgate.client.rpc import PAGE_SIZE_MAX, Rpc, checked_part, pages
 from headgate.core import errors
 
 if TYPE_CHECKING:
@@ -158,9 +158,10 @@ def read(
         page_size_max: The largest page that the server gives.
 
     Raises:
-        OptionValueError: There is no such order, or ``offset`` is negative.
+        OptionTypeError: ``limit`` or ``offset`` is no whole number.
+        OptionValueError: There is no such order, or one of them is negative.
     """
-    checked_offset(offset)
+    checked_part(limit, offset)
     if sort is not None:
         _order(sort)  # before all is read
     if keep is nothing:

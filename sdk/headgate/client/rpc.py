@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import operator
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
 
@@ -117,9 +118,10 @@ def pages(
         offset: How many records are passed over before the first that is returned.
 
     Raises:
-        OptionValueError: ``offset`` is negative.
+        OptionTypeError: ``limit`` or ``offset`` is no whole number.
+        OptionValueError: One of them is negative.
     """
-    checked_offset(offset)
+    checked_part(limit, offset)
     paged = cast("_PagedRequest", request)
     result: list[ResultT] = []
     wanted = None if limit is None else limit + offset
@@ -135,15 +137,22 @@ def pages(
     return result[offset:wanted] if offset or keep is not None else result
 
 
-def checked_offset(offset: int) -> None:
-    """Refuse to pass over less than no record.
+def checked_part(limit: int | None, offset: int) -> None:
+    """Refuse to return, or to pass over, less than no record.
 
     Raises:
-        OptionValueError: It is negative.
+        OptionTypeError: One of them is no whole number.
+        OptionValueError: One of them is negative.
     """
-    if offset < 0:
-        msg = f"offset is {offset}; use 0 or more."
-        raise errors.OptionValueError(msg)
+    for option, value in {"limit": 0 if limit is None else limit, "offset": offset}.items():
+        try:
+            number = operator.index(value)  # those of other libraries count, too
+        except TypeError:
+            msg = f"{option} is {value!r}; use a whole number."
+            raise errors.OptionTypeError(msg) from None
+        if number < 0:
+            msg = f"{option} is {number}; use 0 or more."
+            raise errors.OptionValueError(msg)
 
 
 def texts(values: Sequence[Id] | None) -> list[str]:
@@ -155,4 +164,4 @@ def texts(values: Sequence[Id] | None) -> list[str]:
     return [str(value) for value in values]
 
 
-__all__ = ["UNCHANGED", "Rpc", "Sending", "Steps", "Unchanged", "checked_offset", "pages", "texts"]
+__all__ = ["UNCHANGED", "Rpc", "Sending", "Steps", "Unchanged", "checked_part", "pages", "texts"]

@@ -74,7 +74,7 @@ def policy(
     if retries > RETRIES_MAX:
         msg = f"retries is {retries}, and may be {RETRIES_MAX:,}; use fewer."
         raise errors.OptionValueError(msg)
-    jitter = _number(0.0 if jitter_factor is None else jitter_factor, "retry_jitter_factor")
+    jitter = 0.0 if jitter_factor is None else _factor(jitter_factor)
     delays = _delays(retries, delay)
     if retries == 0 and not delays and jitter == 0:
         return NO_RETRIES
@@ -126,6 +126,18 @@ def _number(value: Delay, name: str) -> float:
         raise errors.OptionTypeError(msg)
     if not 0 <= value <= SECONDS_MAX:
         msg = f"{name} has {value!r}; use a number from 0 to {SECONDS_MAX:,}."
+        raise errors.OptionValueError(msg)
+    return float(value)
+
+
+def _factor(value: float) -> float:
+    name = "retry_jitter_factor"
+    fits: bool = isinstance(value, int | float) and not isinstance(value, bool)
+    if not fits:
+        msg = f"{name} is {value!r}; use a factor such as 0.5, by which a delay grows at most."
+        raise errors.OptionTypeError(msg)
+    if not 0 <= value <= SECONDS_MAX:
+        msg = f"{name} is {value!r}; use a factor of 0 or more, such as 0.5, or None for none."
         raise errors.OptionValueError(msg)
     return float(value)
 

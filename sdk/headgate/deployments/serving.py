@@ -171,7 +171,8 @@ def _describe(
     make = RunnerDeployment.from_flow
     # Here it is called global_limit, for limit is that of this process.
     of_deployment = (name for name in _options.options_of(make) if name != "concurrency_limit")
-    _options.refuse_unknown(options, (*_options.options_of(serve_flow), *of_deployment), "serve")
+    known = dict.fromkeys(("name", *_options.options_of(serve_flow), *of_deployment))
+    _options.refuse_unknown(options, known, "serve")
     return make(flow, name or flow.name, paused=paused, concurrency_limit=global_limit, **options)
 
 

@@ -123,7 +123,10 @@ def _text_of(task: Task[..., Any], call: Call) -> str | dict[str, str]:
     except errors.SerializationError as problem:
         what = f"task {task.name!r}"
         cause = problem.__cause__ or problem
-        raise shipping.to_blame(what, call.args, call.kwargs, cause) from problem.__cause__
+        remedy = "Make such things within the task."
+        raise shipping.to_blame(
+            what, task, call.args, call.kwargs, cause, remedy
+        ) from problem.__cause__
     text = base64.b64encode(data).decode("ascii")
     if len(text) <= TEXT_CHARACTERS_MAX:
         return text

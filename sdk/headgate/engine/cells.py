@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -163,15 +163,26 @@ class Cell:
             self.kill()
 
 
+_TRY_AGAIN = "Somebody else ended it; with retries the task is tried again."
+_CRASHED = "Code in C crashed; set PYTHONFAULTHANDLER=1 to see where."
+_REMEDIES: Mapping[int, str] = {
+    signal.SIGKILL: "Perhaps the machine ran out of memory; run fewer at once, or on less data.",
+    **dict.fromkeys((signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL), _CRASHED),
+    signal.SIGSEGV: _CRASHED,
+}
+
+
 def _explained(code: int) -> str:
     if code >= 0:
-        return f"it exited with code {code}."
+        return (
+            f"it exited with code {code}. Find what ends the process, such as os._exit, and let "
+            "it raise an exception instead."
+        )
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = str(-code)
-    why = " Perhaps the machine ran out of memory." if -code == signal.SIGKILL else ""
-    return f"it was ended by {name}.{why}"
+    return f"it was ended by {name}. {_REMEDIES.get(-code, _TRY_AGAIN)}"
 
 
 class Cells:

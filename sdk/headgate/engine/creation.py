@@ -112,7 +112,7 @@ class Made:
                 name = self._flow.run_name(parameters)
         finally:
             labels = dict(context.flow_run.labels)
-            if self._flow.durable and self.tracking is None:
+            if self.tracking is None and not self._flow.is_task_root:
                 labels.update(entry.label(self._flow))
             if recorded.lossy:
                 # Who retries the run elsewhere must not take a repr, or a mask, for the value.

@@ -499,5 +499,8 @@ class FlowCall:
         try:
             return self._enter(final, answering.result(TEAR_DOWN_SECONDS))
         except (errors.HeadgateError, TimeoutError) as problem:
-            flow_logs.warn(self._context, f"The end of the run could not be stored: {problem}")
+            reason = str(problem) or (
+                f"no answer came within {TEAR_DOWN_SECONDS:g} s; check that the server runs."
+            )
+            flow_logs.warn(self._context, f"The end of the run could not be stored: {reason}")
             return final

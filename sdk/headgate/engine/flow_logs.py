@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from headgate.engine import hooks
 from headgate.states import State, StateType
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ def ended(context: FlowRunContext, state: State[Any]) -> None:
     """Log how a run ended; with the traceback where an exception ended it."""
     if context.flow.is_task_root:
         return
-    error = state.data if isinstance(state.data, Exception) else None
-    info = (type(error), error, error.__traceback__) if error is not None else None
+    info = hooks.shown_error(state.data) if isinstance(state.data, Exception) else None
     level = _LEVELS.get(state.type, logging.ERROR)
     _logger(context).log(level, "Finished in state %r", state, exc_info=info)
 
@@ -50,9 +50,8 @@ def retrying(
     """Log why a run is tried again, and when."""
     due = waiting.details.scheduled_time
     seconds = max(0.0, (due - now).total_seconds()) if due is not None else 0.0
-    when = f"in {seconds:.3g} second(s)" if seconds else "immediately"
-    error = failed.data if isinstance(failed.data, Exception) else None
-    info = (type(error), error, error.__traceback__) if error is not None else None
+    when = f"in {hooks.shown_seconds(seconds)} second(s)" if seconds else "immediately"
+    info = hooks.shown_error(failed.data) if isinstance(failed.data, Exception) else None
     _logger(context).warning("%s - Retrying %s", failed.message or failed, when, exc_info=info)
 
 

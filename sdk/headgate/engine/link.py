@@ -263,8 +263,10 @@ class Link:
     def _on_connection_failed(self, state: tenacity.RetryCallState) -> None:
         # Once per outage, and not for the blink of a restart.
         if state.attempt_number == 5 and state.outcome is not None:
+            limit = None if self._was_connected else self._connect_timeout_seconds
             _logger().warning(
-                "The server cannot be reached; trying again until it is back. %s",
+                "The server cannot be reached; trying again %s. %s",
+                "until it is back" if limit is None else f"for {limit:g} s",
                 state.outcome.exception(),
             )
 

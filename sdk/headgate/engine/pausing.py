@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from headgate import states
 from headgate.core import errors
 from headgate.core.states import StateType, Verdict, VerdictKind
-from headgate.engine import process
+from headgate.engine import hooks, process
 from headgate.engine.effects import Steps, Wait
 from headgate.engine.recording import Answer, Recorder
 
@@ -116,11 +116,14 @@ class Gate:
             self.fail(errors.FlowPauseTimeout(state.message or verdict.reason))
         # Else it was paused again, or is being cancelled: word of that comes by itself.
 
-    def passed(self, timeout_seconds: float | None = None) -> Steps[None]:
+    def passed(
+        self, timeout_seconds: float | None = None, told_seconds: float = 0.0
+    ) -> Steps[None]:
         """Wait until the run, and those around it, are not paused.
 
         Args:
             timeout_seconds: How long. Default: for ever; the server ends pauses that are too long.
+            told_seconds: What of that is told, for some of it has passed already.
 
         Raises:
             Pause: The run was suspended.
@@ -129,17 +132,18 @@ class Gate:
         gate: Gate | None = self
         while gate is not None:
             while (opening := gate._opening) is not None:
-                yield from _wait(opening, timeout_seconds)
+                yield from _wait(opening, timeout_seconds, told_seconds)
             gate = gate.parent
 
 
-def _wait(opening: Future[None], timeout_seconds: float | None) -> Steps[None]:
+def _wait(opening: Future[None], timeout_seconds: float | None, told_seconds: float) -> Steps[None]:
     try:
         yield Wait(opening, timeout_seconds)
     except TimeoutError:
         if opening.done():
             raise
-        msg = f"The flow run was paused and never resumed within {timeout_seconds:g} s."
+        said = hooks.shown_seconds(told_seconds)
+        msg = f"The flow run was paused and never resumed within {said} s."
         raise errors.FlowPauseTimeout(msg) from None
 
 
@@ -162,7 +166,9 @@ def pause(gate: Gate, recorder: Recorder, state: states.State[object]) -> Steps[
     try:
         is_new = yield from _propose(recorder, state)
         if is_new:
-            yield from gate.passed(_seconds_left(state))
+            end = state.details.pause_expire_time
+            whole = 0.0 if end is None else (end - state.timestamp).total_seconds()
+            yield from gate.passed(_seconds_left(state), whole)
     except BaseException:
         gate.open()
         raise

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, cast
 
+from headgate import context as contexts
 from headgate.core import errors
 from headgate.engine.effects import Effect, Steps, Wait
 from headgate.engine.lineage import Lineage
@@ -69,9 +70,13 @@ class Upstream:
     def _check(self, state: State[Any], run_id: str, *, allowed: bool) -> None:
         if state.is_completed() or (allowed and (state.is_terminal or _is_skipped(state))):
             return
+        here = contexts.current_flow()
+        name = None if here is None else here.failed_names.get(run_id)
+        what = f"Upstream run {run_id}" if name is None else f"Upstream run {name!r} ({run_id})"
+        why = f" ({state.message})" if state.message else ""
         msg = (
-            f"Upstream run {run_id} is {state.name} and not Completed, so this run was not "
-            "started; wrap the argument in allow_failure to start it all the same."
+            f"{what} is {state.name} and not Completed{why}, so this run was not started; wrap "
+            "the argument in allow_failure to start it all the same."
         )
         raise errors.UpstreamTaskError(msg)
 

@@ -7,6 +7,7 @@ ever loaded here.
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +26,10 @@ __all__ = [
     "load_error",
     "try_dump",
 ]
+
+
+_MADE_THERE = "Make such things within the task"
+_ON_THREADS = "or run the task on threads."
 
 
 class RemoteError(Exception):
@@ -69,27 +74,54 @@ def dump_call(
     try:
         return _dumps(parts)
     except Exception as problem:  # pickling runs code of all classes involved
-        raise to_blame(what, args, kwargs, problem) from problem
+        raise to_blame(what, fn, args, kwargs, problem) from problem
 
 
 def to_blame(
-    what: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], problem: BaseException
+    what: str,
+    fn: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    problem: BaseException,
+    remedy: str = f"{_MADE_THERE}, {_ON_THREADS}",
 ) -> errors.SerializationError:
-    """Say which argument of a call cannot be pickled."""
-    named = {f"number {n}": value for n, value in enumerate(args, 1)}
+    """Say which argument of a call cannot be pickled.
+
+    Args:
+        what: What is called, for people.
+        fn: The function, or the task.
+        args: Its arguments.
+        kwargs: Its arguments by name.
+        problem: Why the whole cannot be pickled.
+        remedy: What to do about it.
+    """
+    named = dict(zip(_names(fn, len(args)), args, strict=True))
     named.update({repr(name): value for name, value in kwargs.items()})
     for name, value in named.items():
         try:
             _dumps(value)
         except Exception as found:  # as above
-            return _not_sendable(f"Argument {name} of {what}", found)
-    return _not_sendable(f"The function of {what}", problem)
+            return _not_sendable(f"Argument {name} of {what}", found, remedy)
+    return _not_sendable(f"The function of {what}", problem, remedy)
 
 
-def _not_sendable(thing: str, problem: BaseException) -> errors.SerializationError:
+def _names(fn: Any, count: int) -> list[str]:
+    """Return what people call the arguments that are given by position."""
+    names = [f"number {n}" for n in range(1, count + 1)]
+    try:
+        parameters = inspect.signature(getattr(fn, "fn", fn)).parameters.values()
+    except (TypeError, ValueError):  # one in C may not say what it takes
+        return names
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    known = [repr(parameter.name) for parameter in parameters if parameter.kind in positional]
+    return [*known[:count], *names[len(known) :]]
+
+
+def _not_sendable(
+    thing: str, problem: BaseException, remedy: str = f"{_MADE_THERE}, {_ON_THREADS}"
+) -> errors.SerializationError:
     return errors.SerializationError(
-        f"{thing} cannot be sent to another process: {type(problem).__name__}: {problem}. Make "
-        "such things within the task, or run the task on threads."
+        f"{thing} cannot be sent to another process: {type(problem).__name__}: {problem}. {remedy}"
     )
 
 
@@ -102,7 +134,9 @@ def dump_initializer(initializer: Callable[..., object], initargs: tuple[Any, ..
     try:
         return _dumps((initializer, initargs))
     except Exception as problem:  # pickling runs code of all classes involved
-        raise _not_sendable("The initializer of the task runner", problem) from problem
+        raise _not_sendable(
+            "The initializer of the task runner", problem, "Make such things within it."
+        ) from problem
 
 
 def dump_part(what: str, value: Any) -> bytes:
@@ -134,13 +168,14 @@ def dump_value(value: Any, what: str) -> bytes:
     try:
         return _dumps(value)
     except Exception as problem:  # pickling runs code of all classes involved
-        raise _not_sendable(f"The result of {what}", problem) from problem
+        remedy = f"Return what can be pickled, {_ON_THREADS}"
+        raise _not_sendable(f"The result of {what}", problem, remedy) from problem
 
 
 def dump_error(error: BaseException) -> bytes:
     """Turn what a call raised into bytes; one that does not survive the way becomes its text."""
     text = tracebacks.format_exception(type(error), error, error.__traceback__)
-    note = f"{tracebacks.ELSEWHERE}\n{text}"
+    note = "" if tracebacks.is_told(error) else f"{tracebacks.ELSEWHERE}\n{text}"
     try:
         data = _dumps((error, note))
         load(data)  # an exception whose constructor is special can be pickled, and not loaded
@@ -153,5 +188,6 @@ def dump_error(error: BaseException) -> bytes:
 def load_error(data: bytes) -> RemoteError:
     """Return what a call raised, with the traceback of the other process as a note."""
     error, note = load(data)
-    error.add_note(note)
+    if note:
+        error.add_note(note)
     return RemoteError(error)

@@ -75,7 +75,15 @@ def call(
         return effects.drive_async_generator(run.steps())
     if task.isgenerator:
         return effects.drive_generator(run.steps())
-    return effects.drive_async(run.steps())
+    coroutine = effects.drive_async(run.steps())
+    flow = run.context.flow
+    if flow is not None and not flow.flow.isasync:
+        # By this name Python tells of it where nobody awaits it.
+        coroutine.__qualname__ = (
+            f"{task.name} (an async task: in a sync flow call {task.name}.submit(), or make the "
+            "flow async and await the task)"
+        )
+    return coroutine
 
 
 def _is_recorded(task: Task[..., Any]) -> bool:
@@ -518,6 +526,8 @@ class TaskCall:
 
     def _not_ready(self, error: errors.UpstreamTaskError) -> Any:
         """Do not run, because a run that this one builds on did not complete."""
+        if self._context.flow is not None:
+            self._context.flow.note_failed(self._context.id, self._context.name)
         state = states.Pending(
             name="NotReady", message=str(error), data=error, task_run_id=self._context.id
         )

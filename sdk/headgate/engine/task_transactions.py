@@ -52,6 +52,11 @@ class TaskTransaction(BaseTransaction):
         options: As for ``BaseTransaction``.
     """
 
+    lock_remedy = (
+        "give the cache policy of the task a lock manager, as in "
+        "INPUTS.configure(lock_manager=MemoryLockManager(), isolation_level=...)"
+    )
+
     def __init__(self, context: contexts.TaskRunContext, **options: Any) -> None:
         """Make a transaction that has not begun."""
         super().__init__(parent=_parent(context), **options)
@@ -141,7 +146,7 @@ def begin(context: contexts.TaskRunContext) -> Steps[State[Any] | None]:
         try:
             key = yield from _key(context)
             cached = key is not None
-            key = key or store.storage_key_fn()
+            key = key or _place(context) or store.storage_key_fn()
         except Exception as error:  # a policy is code of the user's
             _log_keyless(context, error)
             store = None
@@ -301,11 +306,17 @@ def _key(context: contexts.TaskRunContext) -> Steps[str | None]:
         flow = context.flow
         parameters: Mapping[str, Any] = flow.parameters if flow is not None else {}
         return (yield Call(cache_policies.key_of, (policy, context, parameters)))
-    if task.result_storage_key is not None:
-        from headgate import results
+    return _place(context)
 
-        return results.format_storage_key(task.result_storage_key, context.parameters)
-    return None
+
+def _place(context: contexts.TaskRunContext) -> str | None:
+    """Return the key that the task names for its results; None: it names none."""
+    template = context.task.result_storage_key
+    if template is None:
+        return None
+    from headgate import results
+
+    return results.format_storage_key(template, context.parameters)
 
 
 def _refreshes(context: contexts.TaskRunContext) -> bool:

@@ -42,6 +42,9 @@ class InputReceiver(Generic[T]):
     ) -> None:
         """Make it; nothing is asked for yet."""
         self._type = inputs.input_type(type_)
+        self._said = f"the type {getattr(type_, '__name__', type_)}"
+        if key_prefix:
+            self._said += f" with a key that begins with {key_prefix!r}"
         self._flow_run_id = flow_run_id
         self._timeout = timeout
         self._raise_timeout_error = raise_timeout_error
@@ -121,7 +124,7 @@ class InputReceiver(Generic[T]):
 
     def _check(self, deadline: float) -> None:
         if self._clock.monotonic() >= deadline:
-            msg = f"No input {self._key_prefix}* has come within {self._timeout:g} s."
+            msg = f"No input of {self._said} has come within {self._timeout:g} s."
             raise TimeoutError(msg)
 
     def _take(self, stored: run_inputs.RunInput) -> Any:

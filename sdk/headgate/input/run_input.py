@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 import pydantic
 import pydantic_core
@@ -12,7 +13,29 @@ import pydantic_core
 from headgate._validation import explain
 from headgate.core import errors, run_inputs
 
-__all__ = ["AutomaticRunInput", "RunInput", "RunInputMetadata", "input_type", "parsed"]
+if TYPE_CHECKING:
+    from headgate.input.receiving import areceive_input, receive_input
+    from headgate.input.sending import asend_input, send_input
+
+__all__ = [
+    "AutomaticRunInput",
+    "RunInput",
+    "RunInputMetadata",
+    "areceive_input",
+    "asend_input",
+    "input_type",
+    "parsed",
+    "receive_input",
+    "send_input",
+]
+
+#: Where users of the incumbent import from here what is elsewhere.
+_ELSEWHERE = {
+    "areceive_input": "headgate.input.receiving",
+    "asend_input": "headgate.input.sending",
+    "receive_input": "headgate.input.receiving",
+    "send_input": "headgate.input.sending",
+}
 
 T = TypeVar("T")
 
@@ -185,10 +208,9 @@ def input_type(type_: Any) -> type[RunInput]:
         return pydantic.create_model(
             f"{name.capitalize()}Input", __base__=AutomaticRunInput, value=(wanted, ...)
         )
-    except Exception as problem:  # pydantic raises anything of what is no type
-        reason = getattr(problem, "code", type(problem).__name__)
+    except Exception:  # pydantic raises anything of what is no type
         raise errors.InvalidArgument.of(
-            "wait_for_input", f"is {type_!r}; use a model, or a type such as str ({reason})."
+            "wait_for_input", f"is {type_!r}; use a model, or a type such as str."
         ) from None
 
 
@@ -266,3 +288,11 @@ def _as_input(value: Any) -> RunInput:
     if isinstance(value, Mapping):
         return input_type(dict[str, Any]).model_validate({"value": value})
     return input_type(type(value)).model_validate({"value": value})
+
+
+def __getattr__(name: str) -> Any:
+    home = _ELSEWHERE.get(name)
+    if home is None:
+        msg = f"module 'headgate.input.run_input' has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(home), name)

@@ -22,7 +22,7 @@ from typing import TypeVar, cast
 
 from headgate.core import errors
 
-__all__ = ["ELSEWHERE", "format_exception", "trim"]
+__all__ = ["ELSEWHERE", "format_exception", "is_told", "trim"]
 
 Frame = TypeVar("Frame")
 
@@ -57,6 +57,21 @@ def format_exception(
     shown = traceback.TracebackException(kind, error, trace, compact=True)
     _leave_out(shown, error)
     return "".join(shown.format()).rstrip("\n")
+
+
+def is_told(error: BaseException) -> bool:
+    """Say whether the message of an exception says all that its traceback would.
+
+    So it is where it is one of Headgate's, and no line of the user's led to it.
+    """
+    if not isinstance(error, errors.HeadgateError) or getattr(error, "__notes__", ()):
+        return False
+    step: BaseException | None = error
+    while step is not None:
+        if _has_frames_of_user(step):
+            return False
+        step = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
+    return True
 
 
 def trim(error: BaseException) -> None:

@@ -88,11 +88,16 @@ class AdvancingClock:
             seconds: By how much.
 
         Raises:
+            OptionTypeError: It is no time.
             OptionValueError: That is backward.
         """
         if isinstance(seconds, timedelta):
             seconds = seconds.total_seconds()
-        if seconds < 0:
+        given: object = seconds
+        if isinstance(given, bool) or not isinstance(given, int | float):
+            msg = f"A clock cannot move by {given!r}; use seconds, or e.g. timedelta(hours=1)."
+            raise errors.OptionTypeError(msg)
+        if not seconds >= 0:
             msg = f"A clock moves forward, not by {seconds} s."
             raise errors.OptionValueError(msg)
         with self._changed:

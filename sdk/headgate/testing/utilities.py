@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from headgate._explaining import explained
 from headgate.core import errors
 from headgate.testing import harness
 from headgate.testing.clock import AdvancingClock
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 
+@explained
 @contextlib.contextmanager
 def headgate_test_harness(
     server_startup_timeout: float | None = 30,
@@ -61,7 +63,12 @@ def headgate_test_harness(
 
     Raises:
         ServerStartError: The server is not installed, or did not start.
+        OptionTypeError: The clock is none that can be moved.
     """
+    given: object = clock
+    if given is not None and not isinstance(given, AdvancingClock):
+        msg = f"clock is {given!r}; use an AdvancingClock, e.g. clock=AdvancingClock()."
+        raise errors.OptionTypeError(msg)
     if in_memory or clock is not None:
         opened = harness.memory_server(clock)
     else:

@@ -84,6 +84,12 @@ def test_a_table_may_hold_what_json_does_not_have(
     assert json.loads(found.data) == stored
 
 
+def test_columns_of_different_lengths_are_told_and_stored(server: SyncHeadgateClient, capfd: Any):
+    found = server.read_artifact(artifacts.create_table_artifact({"a": [1], "b": [1, 2]}))
+    assert json.loads(found.data) == {"a": [1], "b": [1, 2]}
+    assert "columns of the table differ in length: 'a' has 1, 'b' has 2" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("table", ["text", 7, None])
 def test_what_is_no_table_is_told(server: SyncHeadgateClient, table: Any):
     with pytest.raises(errors.InvalidArgument, match="list of rows"):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from headgate import flow, task
+from headgate._distributed_future import Reminder
 from headgate.client.orchestration import SyncHeadgateClient
 from headgate.core import errors, runs
 from headgate.futures import as_completed, wait
@@ -62,6 +63,25 @@ def test_a_delayed_task_waits_until_somebody_serves_it(server: SyncHeadgateClien
     assert run.flow_name == runs.TASKS_FLOW
     with pytest.raises(TimeoutError, match="Background task"):
         future.result(0.01)
+
+
+def test_it_is_said_once_that_nobody_serves_what_is_waited_for(
+    server: SyncHeadgateClient, capfd: pytest.CaptureFixture[str]
+):
+    reminder = Reminder(None, seconds=3600)
+    for future in (add.delay(1), add.delay(2)):
+        reminder.add(future)
+    for future in (later.delay("x"), ended := length.delay(b"y")):
+        reminder.add(future)
+    server.cancel_flow_run(ended.flow_run_id)
+    reminder.tell()
+    said = capfd.readouterr().err
+    assert said.count("Waiting for the background task 'add', which nobody has taken") == 1
+    assert said.count("Waiting for the background task 'later'") == 1
+    assert "'length'" not in said
+    reminder.add(add.delay(1))
+    reminder.tell()
+    assert "Waiting" not in capfd.readouterr().err
 
 
 def test_a_delayed_task_is_executed_and_its_result_handed_back(
@@ -154,6 +174,21 @@ def test_a_flow_may_leave_all_its_tasks_to_those_who_serve_them(worker: TaskWork
 
 def test_a_map_may_be_left_to_those_who_serve_the_task(worker: TaskWorker):
     assert add.map([1, 2], deferred=True).result() == [3, 4]
+
+
+def test_two_threads_that_hear_of_the_end_at_once_do_not_disturb_each_other(
+    server: SyncHeadgateClient, monkeypatch: pytest.MonkeyPatch
+):
+    future = add.delay(1)
+    ended = server.cancel_flow_run(future.flow_run_id)
+    make = future._state_of
+    # The other one is a moment faster.
+    monkeypatch.setattr(future._ended, "done", lambda: False)
+    future._ended.set_result(make(ended))
+    monkeypatch.setattr(future, "_state_of", make)
+    future.look(ended)
+    monkeypatch.undo()
+    assert future.state.is_cancelled()
 
 
 def test_who_waits_hears_of_the_end_though_the_server_was_away(

@@ -190,7 +190,7 @@ def test_a_certificate_that_is_not_trusted_leads_to_the_setting():
     ("call", "said"),
     [
         (lambda c: c.read_flow_runs(state_types="x y"), "read_flow_runs was given something"),
-        (lambda c: c.create_variable(name=object(), value=1), "create_variable was given"),
+        (lambda c: c.create_variable(name=object(), value=1), "use a VariableCreate of"),
         (lambda c: c.read_flow(flow=1), "argument 'flow'; the call is read_flow"),
         (lambda c: c.read_flow(), "missing 1 .*; the call is read_flow"),
     ],
@@ -353,7 +353,7 @@ def test_an_argument_that_cannot_be_sent_is_named():
     lock = threading.Lock()
     with pytest.raises(errors.ParameterTypeError, match=r"Parameter 'x' .* lock has no JSON form"):
         run_deployment("etl/nightly", parameters={"x": lock})
-    with pytest.raises(errors.SerializationError, match="Argument number 1 of task 'adds'") as told:
+    with pytest.raises(errors.SerializationError, match="Argument 'x' of task 'adds'") as told:
         adds.delay(lock)  # pyright: ignore[reportArgumentType]  # wrong on purpose
     assert "direct cause" not in shown(told.value)
 
@@ -623,6 +623,51 @@ def test_hooks_of_transactions_are_logged_with_the_users_code_first(
     _, said = logged(capsys, hooks)
     first = said.partition("Traceback")[2].splitlines()[1]
     assert first.endswith(", in fails")
+    assert "sdk/headgate/" not in said
+
+
+@pytest.mark.usefixtures("server")
+def test_why_a_run_did_not_begin_is_logged_once(capsys: pytest.CaptureFixture[str]):
+    state, said = logged(capsys, lambda: flow(adds.fn, name="adds")("x", return_state=True))
+    assert state.is_failed()
+    assert said.count("The flow run did not begin: ParameterTypeError") == 1
+    assert said.count("ParameterTypeError") == 1
+
+
+@pytest.mark.usefixtures("server")
+def test_a_hook_that_takes_something_else_is_told_what_hooks_take(
+    capsys: pytest.CaptureFixture[str],
+):
+    def wrong(_one: Any) -> None: ...
+
+    async def later(_one: Any) -> None: ...
+
+    def nothing() -> None: ...
+
+    not_hooks: Any = [wrong, later]
+    not_a_condition: Any = wrong
+
+    @task(on_running=not_hooks, on_commit=[nothing])
+    def hooked() -> None: ...
+
+    @task(retries=1, retry_condition_fn=not_a_condition)
+    def tried() -> None:
+        raise ValueError("no")
+
+    @flow(on_running=not_hooks[:1])
+    def hooks() -> None:
+        hooked(return_state=True)
+        tried(return_state=True)
+
+    _, said = logged(capsys, hooks)
+    for_tasks = "make it a function of (task, task_run, state)."
+    place = f"({HERE}:{wrong.__code__.co_firstlineno})"
+    assert f"Hook 'wrong' {place} takes (_one: Any) -> None, so it could not" in said
+    assert f"retry_condition_fn 'wrong' {place} takes" in said
+    assert "The on_commit hook 'nothing'" in said
+    assert "make it a function of (transaction)." in said
+    assert said.count(for_tasks) == 3
+    assert said.count("make it a function of (flow, flow_run, state).") == 1
     assert "sdk/headgate/" not in said
 
 

@@ -529,6 +529,24 @@ def test_the_storage_key_is_a_template_and_found_again(
     assert files(tmp_path / "mine") == ["around/1-load.json", "around/2-load.json"]
 
 
+@pytest.mark.parametrize(("policy", "times"), [(INPUTS, 1), (NO_CACHE, 2)])
+def test_the_storage_key_is_used_whatever_the_policy(
+    server: SyncHeadgateClient, storage: Path, calls: Calls, policy: Any, times: int
+):
+    @task(cache_policy=policy, persist_result=True, result_storage_key="keep-{parameters[x]}")
+    def load(x: int):
+        calls.append(x)
+        return x
+
+    @flow
+    def around():
+        return load(7), load(7)
+
+    assert around() == (7, 7)
+    assert calls == [7] * times
+    assert files(storage) == ["keep-7"]
+
+
 def test_the_argument_that_has_no_key_is_named_and_the_task_runs(
     server: SyncHeadgateClient, storage: Path, caplog: Any
 ):
@@ -637,7 +655,9 @@ def test_isolation_without_locks_fails_the_run(server: SyncHeadgateClient, calls
         calls.append(x)
 
     around = flow(name="around")(lambda: add(1))
-    with pytest.raises(exceptions.ConfigurationError, match="locks its key"):
+    with pytest.raises(
+        exceptions.ConfigurationError, match=r"locks its key; .* INPUTS\.configure\(lock_manager="
+    ):
         around()
     assert calls == []
 

@@ -1,7 +1,7 @@
 """Rows T*, FU*, TR* and A* of the table of features that no other file shows."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -201,6 +201,23 @@ async def test_a_thread_that_waits_for_a_begun_task_of_the_blocked_loop_is_told(
         return await after
 
     assert await works() == 6
+
+
+def test_an_async_task_that_a_sync_flow_does_not_await_is_told_with_what_to_do(
+    server: SyncHeadgateClient,
+):
+    @flow
+    def passes_it_on() -> int:
+        return cast("int", slow(1))
+
+    @flow
+    def forgets() -> tuple[int, str]:
+        return 1, repr(slow(1))
+
+    assert passes_it_on() == 1
+    told = r"'slow \(an async task: in a sync flow call slow\.submit\(\), .*' was never awaited"
+    with pytest.warns(RuntimeWarning, match=told):
+        assert "slow.submit()" in forgets()[1]
 
 
 async def test_task_groups_and_gather_take_tasks_and_states(server: SyncHeadgateClient):

@@ -247,3 +247,16 @@ def test_another_process_finds_what_was_kept(
 
     assert run("run", "1", home=str(tmp_path / "a")).count("called\n") == 1
     assert run("run", "1", home=str(tmp_path / "b")).count("called\n") == 0
+
+
+def test_a_fork_while_another_thread_asks_does_not_wait_for_it_for_ever(tmp_path: Path):
+    code = (
+        "import os\n"
+        "from headgate import _server_result_storage as storage\n"
+        "storage._lock.acquire()\n"  # as a thread does while it asks
+        "child = os.fork()\n"
+        "if not child: os._exit(0 if storage._lock.acquire(timeout=5) else 1)\n"
+        "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    environment = {**os.environ, "HEADGATE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)

@@ -264,8 +264,11 @@ def test_a_task_whose_upstream_failed_is_not_ready(server: SyncHeadgateClient):
         after = add.submit(failed)
         waiting = add.submit(1, wait_for=[failed])
         after.wait()
-        with pytest.raises(errors.UpstreamTaskError):
+        why = r"'fails-0' \([0-9a-f-]+\) is Failed and not Completed \(Task run .* no such thing\)"
+        with pytest.raises(errors.UpstreamTaskError, match=why):
             after.result()
+        with pytest.raises(errors.UpstreamTaskError, match=r"'add-0' .* is NotReady .*'fails-0'"):
+            add(after)  # pyright: ignore[reportArgumentType]  # wrong on purpose
         with pytest.raises(errors.UpstreamTaskError):
             add(failed)  # pyright: ignore[reportArgumentType]  # wrong on purpose
         waiting.wait()

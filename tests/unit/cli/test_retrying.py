@@ -132,3 +132,15 @@ def test_execute_needs_to_know_where_the_flow_is(
     client.answers["read_flow_run"] = a_run(state=WAITS)
     with pytest.raises(errors.MissingFlowError, match="--entrypoint"):
         headgate("flow-run", "execute", RUN_ID)
+
+
+def test_a_flow_that_is_not_where_it_was_is_asked_for(headgate: Command, client: FakeClient):
+    labels = {"headgate.entrypoint": "/gone/flows.py:etl"}
+    answer(client, a_run(state=FAILED, labels=labels))
+    told = r"was at /gone/flows\.py:etl.*--entrypoint"
+    for command in ("retry", "execute"):
+        with pytest.raises(errors.MissingFlowError, match=told):
+            headgate("flow-run", command, RUN_ID)
+    with pytest.raises(errors.MissingFlowError, match=r"There is no file /else\.py"):
+        headgate("flow-run", "retry", RUN_ID, "--entrypoint", "/else.py:etl")
+    assert {name for name, _, _ in client.calls} == {"read_flow_run"}

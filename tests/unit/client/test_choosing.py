@@ -121,16 +121,20 @@ def test_the_order_of_log_lines_goes_before_the_flag():
 @pytest.mark.parametrize(
     "call",
     [
-        pytest.param(lambda: flows.read_flows(offset=-3), id="flows"),
-        pytest.param(lambda: flows.read_flows(offset=-3, sort="NAME_ASC"), id="ordered flows"),
+        pytest.param(lambda **o: flows.read_flows(**o), id="flows"),
+        pytest.param(lambda **o: flows.read_flows(**o, sort="NAME_ASC"), id="ordered flows"),
+        pytest.param(lambda **o: flow_runs.read_flow_runs(**o), id="flow runs"),
         pytest.param(
-            lambda: concurrency_limits.read_global_concurrency_limits(offset=-1), id="limits"
+            lambda **o: concurrency_limits.read_global_concurrency_limits(**o), id="limits"
         ),
     ],
 )
-def test_less_than_nothing_cannot_be_passed_over(call: Callable[[], Any]):
-    with pytest.raises(errors.OptionValueError, match="offset is -"):
-        next(call())
+@pytest.mark.parametrize("option", ["limit", "offset"])
+def test_less_than_nothing_cannot_be_read_or_passed_over(call: Callable[..., Any], option: str):
+    with pytest.raises(errors.OptionValueError, match=f"{option} is -3; use 0 or more"):
+        next(call(**{option: -3}))
+    with pytest.raises(errors.OptionTypeError, match=f"{option} is '3'; use a whole number"):
+        next(call(**{option: "3"}))
 
 
 POOL: Any = actions.WorkPoolCreate(name="pool")
@@ -161,7 +165,7 @@ POOL: Any = actions.WorkPoolCreate(name="pool")
     ],
 )
 def test_another_action_than_the_call_is_for_is_refused(call: Callable[[Any], Any], wrong: Any):
-    with pytest.raises(errors.OptionTypeError, match=r"is none of these; use a \w+ of headgate"):
+    with pytest.raises(errors.OptionTypeError, match=r"is neither a name.*; use a \w+ of headgate"):
         next(call(wrong))
 
 

@@ -57,7 +57,8 @@ def test_all_ways_to_say_a_delay_end_in_one_form(delay: Any, expected: tuple[flo
         ((2**31,), ValueError, "may be 2,147,483,647"),
         ((1, ["x"]), TypeError, "retry_delay_seconds has 'x'"),
         ((1, [1] * 51), ValueError, "51 delays, and may have 50"),
-        ((1, 1, -0.1), ValueError, "retry_jitter_factor has -0.1"),
+        ((1, 1, -0.1), ValueError, "retry_jitter_factor is -0.1; use a factor of 0 or more"),
+        ((1, 1, "x"), TypeError, "retry_jitter_factor is 'x'; use a factor such as 0.5"),
     ],
 )
 def test_a_wrong_policy_is_refused_by_name(

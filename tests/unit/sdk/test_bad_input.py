@@ -97,6 +97,7 @@ UNKNOWN: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: asyncio.run(untyped(arun_deployment)("a/b", tag="x")),
         "arun_deployment has no .* tags",
     ),
+    "Flow.serve": (lambda: etl.serve(nmae="x"), "serve has no option 'nmae'; did you mean name?"),
     "serve": (lambda: untyped(serve)(limt=3), "serve has no .* limit"),
     "deploy": (lambda: untyped(deploy)(work_pool="x"), "deploy has no .* work_pool_name"),
     "task_worker.serve": (lambda: untyped(task_worker.serve)(load, limt=3), "no .* limit"),
@@ -162,7 +163,7 @@ WRONG_CALLS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "run_deployment()": (untyped(run_deployment), OPTION, "missing .* 'name'; it is run_deploy"),
     "deploy()": (untyped(etl.deploy), OPTION, "missing .* 'name'; it is Flow.deploy\\(name"),
     "Task()": (untyped(headgate.Task), OPTION, "does not fit Task: missing .* 'fn'"),
-    "unmapped()": (untyped(unmapped), OPTION, "does not fit Annotation: missing"),
+    "unmapped()": (untyped(unmapped), OPTION, "does not fit unmapped: missing"),
     "Variable.set": (lambda: untyped(Variable.set)("x"), OPTION, "missing .* 'value'"),
     "too many": (lambda: untyped(Variable.get)(1, 2, 3), OPTION, "too many .*get\\(name, def"),
     "a task that is none": (lambda: untyped(headgate.Task)(3), OPTION, "made of a function"),
@@ -237,6 +238,11 @@ INNER: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: artifacts.ImageArtifact(image_url=untyped(3)).format(),
         INVALID,
         "image_url: is 3; use a text",
+    ),
+    "a type of input": (
+        lambda: run_input.input_type(3),
+        INVALID,
+        r"use a model, or a type such as str\.$",
     ),
     "an input": (
         lambda: run_input.as_input(LOCK),

@@ -39,6 +39,7 @@ from headgate.input import receive_input
 from headgate.locking.filesystem import FileSystemLockManager
 from headgate.runner import storage
 from headgate.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+from headgate.testing import AdvancingClock, headgate_test_harness
 
 SDK = Path(headgate.__file__).parent
 #: What hardly any option takes.
@@ -215,6 +216,14 @@ WRONG: Any = object()
         (lambda: context.tags(WRONG).__enter__(), "tags"),
         (lambda: settings.use_profile(WRONG).__enter__(), "profile"),
         (lambda: cache_policies.INPUTS - WRONG, "A policy has no argument"),
+        (lambda: cache_policies.INPUTS + WRONG, "is no cache policy, and cannot"),
+        (lambda: cache_policies.NO_CACHE + WRONG, "is no cache policy, and cannot be added"),
+        (lambda: context.with_context(WRONG), "with_context takes a function, not <object"),
+        (lambda: flow(name="")(work), "name is ''; use a text with something in it"),
+        (lambda: loaded.with_options(name=""), "name is ''; use a text with something"),
+        (lambda: headgate_test_harness(clock=WRONG).__enter__(), "use an AdvancingClock"),
+        (lambda: headgate_test_harness(**{"clok": WRONG}), "no option 'clok'; did you mean clock"),
+        (lambda: AdvancingClock().advance(WRONG), "use seconds, or e.g. timedelta"),
         (lambda: LocalFileSystem().write_path("a", WRONG), "content is a object"),
         (lambda: loaded.apply_async("ab"), "args is 'ab'"),
         (lambda: loaded.apply_async(kwargs=WRONG), "kwargs is"),

@@ -11,7 +11,7 @@ import pytest
 
 from headgate import states
 from headgate.core import errors
-from headgate.engine import blocking, outcomes, resolve, timeouts
+from headgate.engine import blocking, hooks, outcomes, resolve, timeouts
 from headgate.engine.lineage import Lineage
 from headgate.engine.outbox import Numbered
 from headgate.engine.pool import Pool
@@ -25,6 +25,31 @@ def a_future(value: Any = 1, **fields: Any) -> Future[Any]:
     future: Future[Any] = Future("run")
     future.end(states.Completed(data=value, task_run_id="run", **fields))
     return future
+
+
+# --- What is logged ---
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.25, "0.25"), (2.3456, "2.35"), (99.6, "100"), (4583.2, "4583"), (1e6, "1000000")],
+)
+def test_a_time_is_shown_as_people_read_it(seconds: float, shown: str):
+    assert hooks.shown_seconds(seconds) == shown
+
+
+def test_an_error_of_ours_is_logged_once_where_no_line_of_the_users_led_to_it():
+    def raises() -> None:
+        raise errors.UsageError("no")
+
+    assert hooks.shown_error(errors.UsageError("no")) is None
+    assert hooks.shown_error(ValueError("no")) is not None
+    with pytest.raises(errors.UsageError) as told:
+        raises()
+    assert hooks.shown_error(told.value) is not None
+    caused = errors.UsageError("no")
+    caused.__cause__ = told.value
+    assert hooks.shown_error(caused) is not None
 
 
 # --- Numbers ---

@@ -112,6 +112,8 @@ def test_what_another_process_cannot_load_is_refused():
 
     with pytest.raises(errors.MissingFlowError, match="within a function"):
         entrypoints.of_function(inner)
+    with pytest.raises(errors.MissingFlowError, match="'unknown-lambda' is a lambda, which"):
+        entrypoints.of_function(lambda: None)
     scope: dict[str, object] = {"__name__": "repl"}
     exec(compile("def typed_in(): ...", "<stdin>", "exec"), scope)
     with pytest.raises(errors.MissingFlowError, match="put it into a file"):

@@ -254,3 +254,16 @@ def test_the_typed_dict_that_pydantic_does_not_know_is_told_of_with_the_one_it_d
 
     with pytest.raises(errors.SignatureMismatchError, match=r"typing_extensions\.TypedDict"):
         takes(Place).validate({"x": {"city": "Ulm"}})
+
+
+@pytest.mark.parametrize(("annotation", "kind"), [(5, "int"), ([int], "list")])
+def test_an_annotation_that_is_no_type_is_told_at_the_line_of_the_function(
+    annotation: Any, kind: str
+):
+    def load(x):
+        return x
+
+    load.__annotations__["x"] = annotation
+    with pytest.warns(UserWarning, match=f"'x' of 'load' is .* such as {kind}") as told:
+        assert flow(load).validate_parameters({"x": "3"}) == {"x": "3"}
+    assert [(w.filename, w.lineno) for w in told] == [(__file__, load.__code__.co_firstlineno)]

@@ -127,6 +127,23 @@ def test_reserved_names_are_refused_at_decoration(name: str):
         parameters.Signature(scope["fn"])
 
 
+@pytest.mark.parametrize(
+    ("fn", "args", "kwargs", "said"),
+    [
+        (lambda x: x, (), {"y": 3}, "it has no parameter 'y'; did you mean x?"),
+        (lambda x, day=1: x, (), {"y": 3}, "it has no parameter 'y'; did you mean x?"),
+        (lambda x, day=1: x, (1,), {"dya": 3}, "it has no parameter 'dya'; did you mean day?"),
+        (lambda x, z: x, (), {"y": 3}, "it has no parameter 'y'; it has x, z."),
+        (lambda x, **more: x, (), {"y": 3}, "missing a required argument: 'x'."),
+        (lambda: 0, (), {"y": 3}, "it has no parameter 'y'; it has none."),
+    ],
+)
+def test_a_misspelt_argument_is_named_with_the_one_that_was_meant(fn, args, kwargs, said):
+    with pytest.raises(errors.ParameterBindError) as caught:
+        parameters.Signature(fn).bind(args, kwargs)
+    assert str(caught.value).endswith(f": {said}")
+
+
 def test_a_method_binds_without_self():
     class Pipeline:
         def run(self, a: int) -> None: ...
@@ -324,3 +341,8 @@ def test_sphinx_docstrings_are_read():
     properties = parameters.Signature(fn).schema()["properties"]
     assert properties["x"]["description"] == "The one."
     assert properties["y"]["description"] == "The other, at length."
+
+
+def test_a_lambda_is_named_as_its_flow_is():
+    with pytest.raises(errors.ParameterBindError, match=r"flow unknown-lambda\(x\)"):
+        parameters.Signature(lambda x: x).bind((), {})

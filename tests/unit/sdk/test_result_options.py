@@ -8,7 +8,7 @@ import cloudpickle
 import pytest
 
 from headgate import exceptions, flow, settings, task
-from headgate.cache_policies import DEFAULT, INPUTS, NO_CACHE, CacheKeyFnPolicy
+from headgate.cache_policies import DEFAULT, INPUTS, NO_CACHE, TASK_SOURCE, CacheKeyFnPolicy
 from headgate.serializers import CompressedJSONSerializer, JSONSerializer, PickleSerializer
 
 
@@ -140,6 +140,31 @@ def test_a_key_function_wins_over_a_policy_with_a_warning(capfd: Any):
     made = task(cache_policy=INPUTS, cache_key_fn=by_day)(work)
     assert made.cache_policy == CacheKeyFnPolicy(cache_key_fn=by_day)
     assert "cache_key_fn is used" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["cache_policy", "cache_key_fn"])
+def test_a_storage_key_wins_over_what_makes_keys_with_a_warning(option: str, capfd: Any):
+    options: Any = {option: INPUTS if option == "cache_policy" else by_day}
+    assert task(**options, result_storage_key="k")(work).cache_policy is None
+    told = capfd.readouterr().err
+    assert f"Both {option} and result_storage_key are set on task 'work'" in told
+    assert "result_storage_key is used" in told
+    assert task(cache_policy=NO_CACHE, result_storage_key="k")(work).cache_policy is NO_CACHE
+    assert capfd.readouterr().err == ""
+
+
+def test_an_argument_that_a_policy_leaves_away_and_the_task_does_not_have_is_told(capfd: Any):
+    made = task(cache_policy=INPUTS - "nope")(work)
+    told = capfd.readouterr().err
+    assert (
+        "Task 'work' has no argument 'nope', which its cache policy leaves away; it has x" in told
+    )
+    made.with_options(name="again")
+    assert capfd.readouterr().err == "", "it was told"
+    made.with_options(cache_policy=TASK_SOURCE + INPUTS - ["x", "y"])
+    assert "has no argument 'y'" in capfd.readouterr().err
+    task(cache_policy=INPUTS - "x")(work)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_policy_of_a_task_that_keeps_nothing_is_ignored_with_a_warning(capfd: Any):

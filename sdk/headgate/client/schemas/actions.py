@@ -57,7 +57,10 @@ def given(kind: type[Action], *arguments: object) -> dict[str, Any] | None:
         if isinstance(argument, kind):
             return argument.options()
         if argument is not None and not isinstance(argument, Id):
-            msg = f"{argument!r} is none of these; use a {kind.__name__} of {__name__}."
+            msg = (
+                f"{argument!r} is neither a name nor a description; use a {kind.__name__} of "
+                f"{__name__}."
+            )
             raise errors.OptionTypeError(msg)
     return None
 
