@@ -15,6 +15,8 @@ from headgate.futures import FlowRunFuture, Future
 if TYPE_CHECKING:
     import concurrent.futures
 
+    import tenacity
+
     from headgate.core.runs import FlowRun
     from headgate.engine.effects import Steps
     from headgate.states import State
@@ -160,14 +162,17 @@ class _Watcher:
         import tenacity  # only who waits pays
 
         for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(errors.HeadgateError),
+            # Anything: if this thread ended, those who wait would wait for ever.
+            retry=tenacity.retry_if_exception_type(Exception),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=5.0),
-            reraise=True,
+            before_sleep=_tell_of_mistakes,
         ):
             with attempt:
                 if attempt.retry_state.attempt_number > 1:
                     # What is missed, or no longer in the journal, is in the runs themselves.
-                    for future in list(self._waiting.values()):
+                    with self._lock:
+                        left = list(self._waiting.values())
+                    for future in left:
                         self._look_at(future)
                 self._follow()
 
@@ -200,7 +205,18 @@ class _Watcher:
 
         with get_client(sync_client=True, api_url=self._api_url) as client:
             if future.look(client.read_flow_run(future.flow_run_id)):
-                self._waiting.pop(future.flow_run_id, None)
+                # Under the lock: the thread that begins to follow looks at all of them.
+                with self._lock:
+                    self._waiting.pop(future.flow_run_id, None)
+
+
+def _tell_of_mistakes(state: tenacity.RetryCallState) -> None:
+    problem = state.outcome.exception() if state.outcome is not None else None
+    if problem is not None and not isinstance(problem, errors.HeadgateError):
+        from headgate.logging import get_logger
+
+        logger = get_logger("headgate.tasks")
+        logger.error("Waiting for background tasks failed; trying again", exc_info=problem)
 
 
 class Reminder:

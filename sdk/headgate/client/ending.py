@@ -38,6 +38,8 @@ async def wait(
     """
     import anyio  # only who waits pays
 
+    if run.state.is_terminal:
+        return run  # nothing more of it is to come
     with anyio.move_on_after(timeout):
         async with contextlib.aclosing(client.watch(**_what(run, on_transition))) as transitions:
             async for transition in transitions:
@@ -56,6 +58,8 @@ def wait_blocking(
     on_transition: OnTransition | None = None,
 ) -> runs.FlowRun:
     """Do what ``wait`` does, blocking."""
+    if run.state.is_terminal:
+        return run  # nothing more of it is to come
 
     def follow() -> None:
         with contextlib.closing(client.watch(**_what(run, on_transition))) as transitions:

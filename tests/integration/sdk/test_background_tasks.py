@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import json
 import threading
@@ -176,6 +177,18 @@ def test_a_map_may_be_left_to_those_who_serve_the_task(worker: TaskWorker):
     assert add.map([1, 2], deferred=True).result() == [3, 4]
 
 
+def test_who_begins_to_wait_when_another_thread_has_just_heard_of_the_end_does_not_wait(
+    server: SyncHeadgateClient,
+):
+    futures = [add.delay(1), add.delay(2)]
+    for future in futures:
+        # The other thread has noted where the run stands, and is about to say that it ended.
+        future._run = server.cancel_flow_run(future.flow_run_id)
+    futures[0].wait()
+    asyncio.run(futures[1].wait_async())
+    assert all(future.state.is_cancelled() for future in futures)
+
+
 def test_two_threads_that_hear_of_the_end_at_once_do_not_disturb_each_other(
     server: SyncHeadgateClient, monkeypatch: pytest.MonkeyPatch
 ):
@@ -191,8 +204,11 @@ def test_two_threads_that_hear_of_the_end_at_once_do_not_disturb_each_other(
     assert future.state.is_cancelled()
 
 
-def test_who_waits_hears_of_the_end_though_the_server_was_away(
-    worker: TaskWorker, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "problem", [errors.Unavailable("The server is away."), RuntimeError("a mistake of ours")]
+)
+def test_who_waits_hears_of_the_end_whatever_happened_to_who_listens(
+    worker: TaskWorker, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ):
     watch = vars(SyncHeadgateClient)["watch"]
     away: list[int] = []
@@ -200,7 +216,7 @@ def test_who_waits_hears_of_the_end_though_the_server_was_away(
     def stumble(self: SyncHeadgateClient, **options):
         if not away:
             away.append(1)
-            raise errors.Unavailable("The server is away.")
+            raise problem
         return watch.__get__(self, type(self))(**options)
 
     monkeypatch.setattr(SyncHeadgateClient, "watch", stumble)
