@@ -104,6 +104,8 @@ async def cancelled_if_lost(hold: Hold) -> AsyncGenerator[None]:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     is_over = cancelled = False
+    # Of earlier ones that nobody took back, as asyncio's task groups in Python 3.11.
+    cancellations = task.cancelling()
 
     def cancel() -> None:
         nonlocal cancelled
@@ -123,7 +125,7 @@ async def cancelled_if_lost(hold: Hold) -> AsyncGenerator[None]:
             is_over = True
             hold.when_lost(None)
     except asyncio.CancelledError as error:
-        if not cancelled or task.uncancel() > 0:
+        if not cancelled or task.uncancel() > cancellations:
             raise  # somebody else cancels it, too
         raise _lost(hold).with_traceback(error.__traceback__) from hold.lost
 

@@ -259,8 +259,16 @@ def test_a_lost_lease_is_told_where_the_block_goes_on(
 
 
 @pytest.mark.usefixtures("quick_leases")
-async def test_a_lost_lease_cancels_the_coroutines_block(server: Server, name: str):
+@pytest.mark.parametrize("earlier", [0, 1])
+async def test_a_lost_lease_cancels_the_coroutines_block(server: Server, name: str, earlier: int):
     server.create_global_concurrency_limit(name, 1)
+    task = asyncio.current_task()
+    assert task is not None
+    for _ in range(earlier):  # a cancellation that somebody has kept to himself
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.Event().wait()
+    before = task.cancelling()
 
     async def hold() -> None:
         async with async_limits.concurrency(
@@ -271,9 +279,9 @@ async def test_a_lost_lease_cancels_the_coroutines_block(server: Server, name: s
 
     with pytest.raises(limits.ConcurrencyLeaseLostError, match=name):
         await hold()
-    task = asyncio.current_task()
-    assert task is not None
-    assert not task.cancelling()
+    assert task.cancelling() == before
+    for _ in range(earlier):
+        task.uncancel()
 
 
 # --- Coroutines ---
