@@ -227,6 +227,10 @@ class Orchestration:
         seq = proposal.seq if proposal.seq and proposal.seq > before.committed_seq else None
 
         def change(tx: Transaction) -> tuple[int, bool] | None:
+            if state.type is StateType.CANCELLING and tx.leases.get(before.id) is None:
+                # Its holder let it go meanwhile, with the run as it was: it is Cancelled at once,
+                # for nobody is left to stop it.
+                return None
             revision = tx.flow_runs.save(before, after, release=release, seq=seq)
             if revision is None:
                 return None

@@ -246,6 +246,28 @@ async def test_a_run_that_is_handed_back_by_its_holder_is_free_again(world: Worl
     assert (after.fencing_token, after.reschedule_count) == (1, 0)
 
 
+async def test_a_run_whose_holder_lets_it_go_while_it_is_cancelled_is_cancelled_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    run = await world.flow_run(engine=True)
+    propose = world.orchestration.propose
+    await propose(run.id, world.state(S.RUNNING), fencing_token=1)
+    waits = world.state(S.PAUSED, "Suspended", pause_reschedule=True)
+    await propose(run.id, waits, fencing_token=1)
+    stored = await world.get(run.id)
+    write = world.storage.write
+
+    async def let_go_first(change: Callable[[Transaction], T]) -> T:
+        monkeypatch.undo()
+        await write(lambda tx: tx.flow_runs.save(stored, stored, release=True))
+        return await write(change)
+
+    monkeypatch.setattr(world.storage, "write", let_go_first)
+    assert await world.is_leased(run.id)
+    _, after = await propose(run.id, world.state(S.CANCELLING), fencing_token=None)
+    assert after.state.type is S.CANCELLED
+
+
 @pytest.mark.parametrize(("type", "expected"), [(S.CRASHED, S.CRASHED), (S.CANCELLED, S.CANCELLED)])
 async def test_the_task_runs_of_a_lost_run_end_with_it(world: World, type: S, expected: S):
     run = await world.flow_run(engine=True)
