@@ -162,7 +162,7 @@ def runs_by_hand(options: Options) -> Row:
 
 def durable_steps(options: Options, name: str, budget: int, urls: Callable[[], str | None]) -> Row:
     """Tasks of a durable flow: each is committed before the next one begins."""
-    measured = max(rate(urls(), "steps", 1_000) for _ in range(options.repeat))
+    measured = max(rate(urls(), "steps", 3_000) for _ in range(options.repeat))
     return Row(
         what=f"durable steps, {name}",
         budget=f">= {budget:,}/s",

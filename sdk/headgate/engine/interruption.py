@@ -156,13 +156,37 @@ class Interruption:
             yield
             return
         self._listens = True
-        signal.signal(signal.SIGTERM, self._on_signal)
+        with self._waking():
+            signal.signal(signal.SIGTERM, self._on_signal)
+            try:
+                yield
+            finally:
+                self._listens = False
+                if signal.getsignal(signal.SIGTERM) == self._on_signal:
+                    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    @contextlib.contextmanager
+    def _waking(self) -> Generator[None]:
+        """Have SIGTERM wake the event loop of the run, if it has one.
+
+        Python calls handlers between two instructions. One for a signal that came just before the
+        loop began to wait would be called when the loop goes on, however late that is.
+        """
+        loop = self._task[0] if self._task is not None else None
+        wakes = False
+        if loop is not None:
+            # Not every loop knows signals, such as those of Windows.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(signal.SIGTERM, _nothing)
+                wakes = True
         try:
             yield
         finally:
-            self._listens = False
-            if signal.getsignal(signal.SIGTERM) == self._on_signal:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if loop is not None and wakes:
+                handler = signal.getsignal(signal.SIGTERM)
+                loop.remove_signal_handler(signal.SIGTERM)
+                if handler is not signal.SIG_DFL:
+                    signal.signal(signal.SIGTERM, handler)  # the user's own
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._own_signals:
@@ -176,3 +200,7 @@ class Interruption:
                 self._deliver()
                 return
         raise errors.TerminationSignal(number)
+
+
+def _nothing() -> None:
+    """Do nothing: that the loop turns is enough."""

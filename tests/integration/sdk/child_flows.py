@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pathlib
+import signal
 import threading
 
 from headgate import flow, task
@@ -49,6 +50,18 @@ def waits(folder: str) -> None:
 @flow(on_cancellation=[heard], on_crashed=[heard])
 async def waits_async(folder: str) -> None:
     (pathlib.Path(folder) / "started").touch()
+    await asyncio.sleep(30)
+
+
+@flow
+async def hears_on_a_thread() -> None:
+    """Get SIGTERM while the loop waits, and on a thread, so that nothing interrupts the wait."""
+
+    def hear() -> None:
+        _NEVER.wait(0.2)  # until the loop waits: nobody can be told of that
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    threading.Thread(target=hear).start()
     await asyncio.sleep(30)
 
 

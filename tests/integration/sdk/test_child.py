@@ -189,6 +189,12 @@ def test_a_run_that_shall_go_on_elsewhere_is_left_as_it_is(
     assert server.read_flow_run(child.flow_run_id).state.is_running()
 
 
+def test_sigterm_wakes_a_loop_that_waits(start: Start, server: SyncHeadgateClient):
+    child = start("hears_on_a_thread", {})
+    assert child.end() == 0, child.output
+    assert server.read_flow_run(child.flow_run_id).state.type == "CRASHED"
+
+
 @pytest.mark.parametrize("flow", ["waits", "waits_async"])
 def test_a_process_may_send_its_run_back_when_its_machine_goes_down(
     flow: str, start: Start, server: SyncHeadgateClient, tmp_path: pathlib.Path
