@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from headgate import _running_by_name
 
 if TYPE_CHECKING:
     from headgate.flows import Flow
@@ -17,7 +18,7 @@ def run_flow(
     *,
     parameters: Mapping[str, Any] | None = None,
     wait_for: Iterable[Any] | None = None,
-    return_type: Literal["state", "result"] = "result",
+    return_type: _running_by_name.Wanted = "result",
 ) -> Any:
     """Run a flow: ``flow(**parameters)``, with what else the call takes.
 
@@ -30,10 +31,7 @@ def run_flow(
     Returns:
         That; of a coroutine function a coroutine, to be awaited.
     """
-    options: dict[str, Any] = {"return_state": return_type == "state"}
-    if wait_for is not None:
-        options["wait_for"] = wait_for
-    return flow(**(parameters or {}), **options)
+    return _running_by_name.called(flow, parameters, wait_for, return_type)
 
 
 def run_flow_sync(flow: Flow[..., Any], **options: Any) -> Any:
@@ -43,5 +41,4 @@ def run_flow_sync(flow: Flow[..., Any], **options: Any) -> Any:
 
 async def run_flow_async(flow: Flow[..., Any], **options: Any) -> Any:
     """Run a flow in a coroutine; see ``run_flow``."""
-    result = run_flow(flow, **options)
-    return await result if inspect.isawaitable(result) else result
+    return await _running_by_name.awaited(run_flow(flow, **options))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from headgate import _running_by_name
 
 if TYPE_CHECKING:
     from headgate.tasks import Task
@@ -17,7 +18,7 @@ def run_task(
     *,
     parameters: Mapping[str, Any] | None = None,
     wait_for: Iterable[Any] | None = None,
-    return_type: Literal["state", "result"] = "result",
+    return_type: _running_by_name.Wanted = "result",
 ) -> Any:
     """Run a task: ``task(**parameters)``, with what else the call takes.
 
@@ -30,10 +31,7 @@ def run_task(
     Returns:
         That; of a coroutine function a coroutine, to be awaited.
     """
-    options: dict[str, Any] = {"return_state": return_type == "state"}
-    if wait_for is not None:
-        options["wait_for"] = wait_for
-    return task(**(parameters or {}), **options)
+    return _running_by_name.called(task, parameters, wait_for, return_type)
 
 
 def run_task_sync(task: Task[..., Any], **options: Any) -> Any:
@@ -43,5 +41,4 @@ def run_task_sync(task: Task[..., Any], **options: Any) -> Any:
 
 async def run_task_async(task: Task[..., Any], **options: Any) -> Any:
     """Run a task in a coroutine; see ``run_task``."""
-    result = run_task(task, **options)
-    return await result if inspect.isawaitable(result) else result
+    return await _running_by_name.awaited(run_task(task, **options))

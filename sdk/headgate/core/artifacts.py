@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from headgate.core import familiar
 from headgate.core.record import record
 
 #: What a key is made of; one rule for the server, which refuses, and the SDK, which says so early.
@@ -18,7 +19,7 @@ DATA_CHARACTERS_MAX = 1_048_576
 
 
 @record
-class Artifact:
+class Artifact(familiar.Updated):
     """What a run shows to people; the fields are those of ``artifact.proto``.
 
     Attributes:
@@ -43,13 +44,3 @@ class Artifact:
     def data(self) -> Any:
         """What it shows, as Python has it; read anew each time, so that nobody changes it."""
         return json.loads(self.data_json)
-
-    @property
-    def created(self) -> datetime:
-        """The same as ``create_time``."""
-        return self.create_time
-
-    @property
-    def updated(self) -> datetime:
-        """The same as ``update_time``."""
-        return self.update_time

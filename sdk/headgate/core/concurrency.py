@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from datetime import datetime
 
+from headgate.core import familiar
 from headgate.core.record import record
 
 #: What the names of the limits of tags begin with: ``tag:database`` limits the tasks with the
@@ -30,7 +31,7 @@ class SlotMode(enum.StrEnum):
 
 
 @record
-class ConcurrencyLimit:
+class ConcurrencyLimit(familiar.Updated):
     """How many of something may be used at once.
 
     Attributes:
@@ -65,16 +66,6 @@ class ConcurrencyLimit:
     def concurrency_limit(self) -> int:
         """The same as ``limit``."""
         return self.limit
-
-    @property
-    def created(self) -> datetime:
-        """The same as ``create_time``."""
-        return self.create_time
-
-    @property
-    def updated(self) -> datetime:
-        """The same as ``update_time``."""
-        return self.update_time
 
 
 @record

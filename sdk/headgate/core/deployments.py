@@ -7,6 +7,7 @@ import enum
 from collections.abc import Mapping
 from datetime import datetime
 
+from headgate.core import familiar
 from headgate.core.record import record
 
 MAX_SCHEDULED_RUNS = 100
@@ -88,7 +89,7 @@ class PullStep:
 
 
 @record
-class Deployment:
+class Deployment(familiar.Updated):
     """A flow that the server knows how to start; see ``deployment.proto``."""
 
     id: str
@@ -122,16 +123,6 @@ class Deployment:
         """``flow name/deployment name``."""
         return f"{self.flow_name}/{self.name}"
 
-    @property
-    def created(self) -> datetime:
-        """The same as ``create_time``."""
-        return self.create_time
-
-    @property
-    def updated(self) -> datetime:
-        """The same as ``update_time``."""
-        return self.update_time
-
 
 class WorkPoolState(enum.StrEnum):
     """Whether runs of a pool can start now."""
@@ -142,7 +133,7 @@ class WorkPoolState(enum.StrEnum):
 
 
 @record
-class WorkPool:
+class WorkPool(familiar.Updated, familiar.Paused):
     """Where deployed runs wait for runners."""
 
     id: str
@@ -156,24 +147,9 @@ class WorkPool:
     create_time: datetime
     update_time: datetime
 
-    @property
-    def is_paused(self) -> bool:
-        """The same as ``paused``."""
-        return self.paused
-
-    @property
-    def created(self) -> datetime:
-        """The same as ``create_time``."""
-        return self.create_time
-
-    @property
-    def updated(self) -> datetime:
-        """The same as ``update_time``."""
-        return self.update_time
-
 
 @record
-class WorkQueue:
+class WorkQueue(familiar.Created, familiar.Paused):
     """A line of waiting runs within a pool; priority 1 goes first."""
 
     id: str
@@ -184,16 +160,6 @@ class WorkQueue:
     concurrency_limit: int | None = None
     paused: bool = False
     create_time: datetime
-
-    @property
-    def is_paused(self) -> bool:
-        """The same as ``paused``."""
-        return self.paused
-
-    @property
-    def created(self) -> datetime:
-        """The same as ``create_time``."""
-        return self.create_time
 
 
 @record

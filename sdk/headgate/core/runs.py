@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from headgate.core import familiar
 from headgate.core.record import record
-from headgate.core.states import State, StateType
+from headgate.core.states import State
 
 
 class RunKind(enum.StrEnum):
@@ -37,7 +38,7 @@ NO_RETRIES = RetryPolicy()
 
 
 @record
-class Flow:
+class Flow(familiar.Updated):
     """A function that users orchestrate, known by its name."""
 
     id: str
@@ -47,23 +48,13 @@ class Flow:
     create_time: datetime
     update_time: datetime
 
-    @property
-    def created(self) -> datetime:
-        """The same as ``create_time``."""
-        return self.create_time
-
-    @property
-    def updated(self) -> datetime:
-        """The same as ``update_time``."""
-        return self.update_time
-
 
 #: The flow of runs whose one task was called outside of flows.
 TASKS_FLOW = "headgate.tasks"
 
 
 @record
-class FlowRun:
+class FlowRun(familiar.Run):
     """One execution of a flow; the fields are those of ``flow_run.proto``.
 
     Attributes:
@@ -109,36 +100,9 @@ class FlowRun:
     create_time: datetime
     revision: int = 0
 
-    @property
-    def state_type(self) -> StateType:
-        """The type of the state."""
-        return self.state.type
-
-    @property
-    def state_name(self) -> str:
-        """The name of the state."""
-        return self.state.name
-
-    @property
-    def total_run_time(self) -> timedelta:
-        """How long it took, from its first start to its end; zero before its end."""
-        if self.start_time is None or self.end_time is None:
-            return timedelta()
-        return self.end_time - self.start_time
-
-    @property
-    def next_scheduled_start_time(self) -> datetime | None:
-        """When it is to start, where it waits for that."""
-        return self.state.details.scheduled_time
-
-    @property
-    def created(self) -> datetime:
-        """The same as ``create_time``."""
-        return self.create_time
-
 
 @record
-class TaskRun:
+class TaskRun(familiar.Run):
     """One execution of a task; the fields are those of ``task_run.proto``."""
 
     id: str
@@ -159,33 +123,6 @@ class TaskRun:
     flow_run_attempt: int = 1
     create_time: datetime
     revision: int = 0
-
-    @property
-    def state_type(self) -> StateType:
-        """The type of the state."""
-        return self.state.type
-
-    @property
-    def state_name(self) -> str:
-        """The name of the state."""
-        return self.state.name
-
-    @property
-    def total_run_time(self) -> timedelta:
-        """How long it took, from its first start to its end; zero before its end."""
-        if self.start_time is None or self.end_time is None:
-            return timedelta()
-        return self.end_time - self.start_time
-
-    @property
-    def next_scheduled_start_time(self) -> datetime | None:
-        """When it is to start, where it waits for that."""
-        return self.state.details.scheduled_time
-
-    @property
-    def created(self) -> datetime:
-        """The same as ``create_time``."""
-        return self.create_time
 
 
 @record

@@ -7,6 +7,7 @@ import re
 from datetime import datetime
 from typing import Any
 
+from headgate.core import familiar
 from headgate.core.record import record
 
 #: What a name is made of; one rule for the server, which refuses, and the SDK, which says so early.
@@ -16,7 +17,7 @@ VALUE_CHARACTERS_MAX = 5_000
 
 
 @record
-class Variable:
+class Variable(familiar.Updated):
     """A named value; the fields are those of ``variable.proto``.
 
     Attributes:
@@ -34,13 +35,3 @@ class Variable:
     def value(self) -> Any:
         """The value, as Python has it; read anew each time, so that nobody changes it."""
         return json.loads(self.value_json)
-
-    @property
-    def created(self) -> datetime:
-        """The same as ``create_time``."""
-        return self.create_time
-
-    @property
-    def updated(self) -> datetime:
-        """The same as ``update_time``."""
-        return self.update_time

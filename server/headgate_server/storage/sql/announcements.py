@@ -150,7 +150,7 @@ class Announcements:
                     connection.execute(f"LISTEN {CHANNEL}")
                     self._presence.listen()
                     # Announcements may have been missed before.
-                    self._look(connection)
+                    self._on_commit(self._anything(connection))
                     wait = 0.1
                     self._hear(connection)
             except psycopg.Error:
@@ -162,6 +162,7 @@ class Announcements:
     def _hear(self, connection: psycopg.Connection[Any]) -> None:
         while not self._stopping.is_set():
             self._say_hello(connection)
+            is_new = False
             for notice in connection.notifies(timeout=_LOOK_SECONDS):
                 if self._stopping.is_set():
                     return
@@ -172,17 +173,26 @@ class Announcements:
                 self._on_commit(commit)
                 if is_new:
                     break  # it shall know of us at once, too
-            # What another one committed before it knew of us was not announced.
-            if self._presence.is_likely:
-                self._look(connection)
+            if is_new:
+                # What came together with its word is lost with the loop, and what it committed
+                # before was not all announced.
+                self._on_commit(self._anything(connection))
+            elif self._presence.is_likely:
+                # The net for small commits of one that did not know of us for a moment.
+                self._on_commit(Commit(revision=self._newest(connection)))
 
-    def _look(self, connection: psycopg.Connection[Any]) -> None:
-        """Have everybody look who waits for commits of others."""
-        newest = connection.execute(_NEWEST).fetchone()
-        revision = newest[0] if newest else 0
-        self._on_commit(
-            Commit(revision=revision, ready=True, logs=True, topics=frozenset({ALL_TOPICS}))
+    def _anything(self, connection: psycopg.Connection[Any]) -> Commit:
+        """Return a commit that has everybody look who waits for one."""
+        return Commit(
+            revision=self._newest(connection),
+            ready=True,
+            logs=True,
+            topics=frozenset({ALL_TOPICS}),
         )
+
+    def _newest(self, connection: psycopg.Connection[Any]) -> int:
+        newest = connection.execute(_NEWEST).fetchone()
+        return newest[0] if newest else 0
 
     def _say_hello(self, connection: psycopg.Connection[Any]) -> None:
         hello = encode(Commit(), self._replica_id)
